@@ -1,0 +1,1 @@
+"""Rewards: model text in, number out. Model text is hostile: total functions, bounded time."""

@@ -1,0 +1,1 @@
+"""Data sets: seeded generators, and the code that writes verl's parquet schema."""
