@@ -1,0 +1,1 @@
+"""Offline evaluation: sample responses of a checkpoint, grade them, count."""

@@ -1,0 +1,170 @@
+"""Sample and grade responses of one checkpoint; run as `python -m common.evaluation.generation`.
+
+A process of its own, so that its memory is free again for the next stage. The engine is
+`transformers` (the sampler of the CPU rollout server) or `vllm`; prompts are rendered by the
+checkpoint's chat template, as verl's agent loop does in training.
+"""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+import json
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from common.runs import read_json, write_json
+from data.parquet import PROMPT_COLUMNS, read_parquet
+
+
+def load_grader(reward: dict[str, Any]) -> Callable[..., Any]:
+    """The function of verl's `reward.custom_reward_function`, loaded as verl loads it."""
+    import importlib
+
+    path = reward["custom_reward_function"]["path"]
+    if not str(path).startswith("pkg://"):
+        raise ValueError(
+            f"reward.custom_reward_function.path={path}: write pkg://<module of this repository>"
+        )
+    module = importlib.import_module(path.removeprefix("pkg://"))
+    return getattr(module, reward["custom_reward_function"]["name"])
+
+
+def request_seed(seed: int, problem: str, sample: int) -> int:
+    """A seed for one response, independent of batch size and order."""
+    return zlib.crc32(f"{seed}/{problem}/{sample}".encode())
+
+
+def batches(items: list[Any], size: int) -> Iterator[list[Any]]:
+    for i in range(0, len(items), size):
+        yield items[i : i + size]
+
+
+def generate_transformers(model_path: Path, prompts: list[list[int]], spec: dict) -> Iterator:
+    """Yield (position, token ids, finish reason) batch by batch."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    from common.plugin.sampling import SamplingParams, sample
+
+    model = AutoModelForCausalLM.from_pretrained(
+        model_path, dtype=torch.float32, attn_implementation="sdpa", trust_remote_code=False
+    ).eval()
+    order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
+    for batch in batches(order, spec["batch_size"]):
+        params = [
+            SamplingParams(
+                max_new_tokens=spec["max_response_length"],
+                temperature=spec["temperature"],
+                top_k=spec["top_k"],
+                top_p=spec["top_p"],
+                seed=spec["seeds"][i],
+                stop_token_ids=tuple(spec["stop_ids"]),
+            )
+            for i in batch
+        ]
+        completions = sample(model, [prompts[i] for i in batch], params, spec["batch_size"])
+        for i, completion in zip(batch, completions, strict=True):
+            yield i, completion.token_ids, completion.finish_reason
+
+
+def generate_vllm(model_path: Path, prompts: list[list[int]], spec: dict) -> Iterator:
+    """The same through vLLM's offline engine."""
+    from vllm import LLM, SamplingParams
+    from vllm.inputs import TokensPrompt
+
+    engine = LLM(str(model_path), tensor_parallel_size=spec["gpus"], trust_remote_code=False)
+    parameters = [
+        SamplingParams(
+            temperature=spec["temperature"],
+            top_p=spec["top_p"],
+            top_k=spec["top_k"],
+            max_tokens=spec["max_response_length"],
+            stop_token_ids=spec["stop_ids"],
+            seed=seed,
+        )
+        for seed in spec["seeds"]
+    ]
+    outputs = engine.generate([TokensPrompt(prompt_token_ids=p) for p in prompts], parameters)
+    for i, output in enumerate(outputs):
+        yield i, list(output.outputs[0].token_ids), output.outputs[0].finish_reason
+
+
+ENGINES = {"transformers": generate_transformers, "vllm": generate_vllm}
+
+
+def stop_ids(model_path: Path, tokenizer: Any) -> list[int]:
+    """End-of-sequence ids of the tokenizer and of the generation config."""
+    ids = {tokenizer.eos_token_id}
+    path = model_path / "generation_config.json"
+    if path.exists():
+        eos = read_json(path).get("eos_token_id")
+        ids |= set(eos) if isinstance(eos, list) else {eos}
+    return sorted(i for i in ids if i is not None)
+
+
+def evaluate_benchmark(spec: dict[str, Any], name: str, output: Path) -> dict[str, Any]:
+    """Counts of one benchmark; every response goes to `<name>.jsonl` with its verdict.
+
+    Returns {"id": [P], "n": [P], "c": [P], "tokens": {...}, "truncated": share}.
+    """
+    from transformers import AutoTokenizer
+
+    model_path = Path(spec["model"])
+    tokenizer = AutoTokenizer.from_pretrained(model_path, trust_remote_code=False)
+    grade = load_grader(spec["reward"])
+    benchmark = spec["benchmarks"][name]
+    rows = read_parquet(Path(benchmark["file"]), PROMPT_COLUMNS)
+    n = benchmark["samples"]
+    ids = [str(row["extra_info"].get("index", i)) for i, row in enumerate(rows)]
+    rendered = [
+        tokenizer.apply_chat_template(r["prompt"], add_generation_prompt=True, return_dict=False)
+        for r in rows
+    ]
+    prompts = [list(p) for p in rendered for _ in range(n)]
+    work = spec | {
+        "seeds": [request_seed(spec["seed"], i, s) for i in ids for s in range(n)],
+        "stop_ids": stop_ids(model_path, tokenizer),
+    }
+    correct = [0] * len(rows)
+    tokens = truncated = done = 0
+    progress = output.with_suffix(".progress.jsonl")
+    with output.open("w") as file, progress.open("w", buffering=1) as marks:
+        for i, token_ids, reason in ENGINES[spec["engine"]](model_path, prompts, work):
+            row = rows[i // n]
+            text = tokenizer.decode(token_ids, skip_special_tokens=True)
+            truth = row["reward_model"]["ground_truth"]
+            score = grade(row["data_source"], text, truth, row["extra_info"])
+            accuracy = float(score["acc"] if isinstance(score, dict) else score)
+            correct[i // n] += int(accuracy == 1.0)
+            tokens += len(token_ids)
+            truncated += int(reason == "length")
+            done += 1
+            line = {"id": ids[i // n], "sample": i % n, "response": text, "accuracy": accuracy}
+            file.write(json.dumps(line) + "\n")
+            if done % 500 == 0 or done == len(prompts):
+                mark = {"step": done, "data": {"accuracy": sum(correct) / done}}
+                marks.write(json.dumps(mark) + "\n")
+    return {
+        "problems": {"id": ids, "n": [n] * len(rows), "c": correct},
+        "tokens": {"prompt": sum(map(len, prompts)), "response": tokens},
+        "truncated": truncated / len(prompts),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=inspect.getdoc(inspect.getmodule(main)))
+    parser.add_argument("spec", type=Path, help="JSON file with model, benchmarks and sampling")
+    spec_path = parser.parse_args().spec
+    spec = read_json(spec_path)
+    result = {
+        name: evaluate_benchmark(spec, name, spec_path.parent / f"{name}.jsonl")
+        for name in spec["benchmarks"]
+    }
+    write_json(spec_path.parent / "result.json", result)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Records of runs, and everything computed from them: claims, tables, figures."""

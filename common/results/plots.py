@@ -1,0 +1,168 @@
+"""Training curves as PNG files: one run, or all arms of a recipe over their seeds.
+
+Equal input gives equal bytes (for one version of matplotlib): the default style, no date.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import LogFormatter
+
+matplotlib.use("Agg")
+
+VALIDATION = "val-core/"
+PANELS = (  # (metric or prefix, title, logarithmic)
+    ("critic/score/mean", "reward", False),
+    (VALIDATION, "validation accuracy", False),
+    ("response_length/mean", "response length (tokens)", False),
+    ("actor/entropy", "entropy (nats per token)", False),
+    ("actor/pg_clipfrac", "clip fraction", True),
+    ("actor/ppo_kl", "KL from the old policy", False),
+    ("actor/grad_norm", "gradient norm", False),
+    ("actor/token_log_ratio_var", "variance of token log-ratios", True),
+    ("actor/sequence_log_ratio_var", "variance of sequence log-ratios", True),
+)
+# Okabe and Ito's palette: told apart under all common colour-vision deficiencies. Dashes tell apart
+# what repeats a colour.
+COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]
+DASHES = ["-", "--", ":"]
+
+Curves = dict[str, Any]  # {"steps": [int], "metrics": {name: [float | None]}}
+
+
+def plot_run(curves: Curves, path: Path, title: str) -> None:
+    """One panel per metric of one run, written as a PNG. A metric that is missing is said so."""
+    _save(draw({"": [curves]}, title), path)
+
+
+def plot_recipe(records: Sequence[dict[str, Any]], path: Path) -> None:
+    """All arms of one recipe at one scale: mean over seeds, band from the lowest to the highest.
+
+    Raises: ValueError without records, or with records of several recipes or scales.
+    """
+    places = sorted({f"{r['recipe']} at {r['scale']}" for r in records})
+    if len(places) != 1:
+        raise ValueError(f"a figure shows one recipe at one scale, not {places or 'none'}")
+    arms: dict[str, list[Curves]] = {}
+    for record in sorted(records, key=lambda r: (r["variant"], r["seed"])):
+        arms.setdefault(record["variant"], []).append(record["curves"])
+    several = any(len(seeds) > 1 for seeds in arms.values())
+    note = "; line: mean over seeds, band: lowest to highest" if several else "; one seed"
+    labelled = {f"{arm} ({_count(len(seeds), 'seed')})": seeds for arm, seeds in arms.items()}
+    _save(draw(labelled, places[0] + note), path)
+
+
+def draw(arms: dict[str, list[Curves]], title: str) -> Figure:
+    """The figure: {arm: the curves of its seeds}; no legend when the only arm has no name."""
+    panels = _panels(arms)
+    columns = 3
+    rows = -(-len(panels) // columns)
+    with matplotlib.rc_context(matplotlib.rcParamsDefault):
+        figure = Figure(figsize=(4.4 * columns, 2.7 * rows + 1.1), layout="constrained")
+        grid = figure.subplots(rows, columns, squeeze=False).ravel()
+        for unused in grid[len(panels) :]:
+            unused.remove()
+        for axes, (metric, name, logarithmic) in zip(grid, panels, strict=False):
+            _panel(axes, arms, metric, logarithmic)
+            axes.set_title(f"{name}\n", fontsize=11)
+            key = metric if metric != VALIDATION else f"{VALIDATION}*/mean@*"
+            axes.text(0.5, 1.03, key, transform=axes.transAxes, ha="center", **_SMALL)
+        figure.suptitle(title, fontsize=12)
+        if list(arms) != [""]:
+            lines = [Line2D([], [], linewidth=2, **_style(i)) for i in range(len(arms))]
+            figure.legend(lines, list(arms), loc="outside lower center", ncols=4, frameon=False)
+    return figure
+
+
+_SMALL: dict[str, Any] = {"fontsize": 8, "family": "monospace", "color": "#555555"}
+
+
+def _panels(arms: dict[str, list[Curves]]) -> list[tuple[str, str, bool]]:
+    """`PANELS` with the validation metrics that were logged, one panel each, in their place."""
+    logged = {name for seeds in arms.values() for curves in seeds for name in curves["metrics"]}
+    found = sorted(n for n in logged if n.startswith(VALIDATION) and "/mean@" in n)
+    panels = []
+    for metric, title, logarithmic in PANELS:
+        keys = found if metric == VALIDATION and found else [metric]
+        panels += [(key, title, logarithmic) for key in keys]
+    return panels
+
+
+def _panel(axes: Axes, arms: dict[str, list[Curves]], metric: str, logarithmic: bool) -> None:
+    highest = []
+    for i, seeds in enumerate(arms.values()):
+        steps, values_ST = _aligned(seeds, metric)
+        if steps.size == 0:
+            continue
+        style = _style(i)
+        marker = "o" if steps.size <= 25 else None
+        mean = np.nanmean(values_ST, axis=0)
+        axes.plot(steps, mean, marker=marker, markersize=3, linewidth=1.4, **style)
+        if len(seeds) > 1:
+            low, high = np.nanmin(values_ST, axis=0), np.nanmax(values_ST, axis=0)
+            if logarithmic:  # a band down to zero would hide the panel: stop at the least above it
+                low = np.maximum(low, np.min(values_ST[values_ST > 0], initial=np.inf))
+            axes.fill_between(
+                steps, low, high, where=high >= low, color=style["color"], alpha=0.13, linewidth=0
+            )
+        highest.append(mean.max())
+    if not highest:
+        axes.text(0.5, 0.5, "not logged", transform=axes.transAxes, ha="center", color="#777777")
+        axes.set_xticks([])
+        axes.set_yticks([])
+        return
+    if logarithmic and max(highest) > 0:
+        axes.set_yscale("log", nonpositive="clip")  # a zero reaches down to the frame
+        axes.yaxis.set_major_formatter(_PlainLog())
+        axes.yaxis.set_minor_formatter(_PlainLog(minor_thresholds=(1, 0.4)))
+    axes.set_xlabel("step", fontsize=9)
+    last = max(step for seeds in arms.values() for c in seeds for step in c["steps"])
+    axes.set_xlim(0, max(last, 1))
+    axes.tick_params(which="both", labelsize=9)
+    axes.grid(color="#dddddd", linewidth=0.6)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+class _PlainLog(LogFormatter):
+    """0.002 for 2e-03."""
+
+    def __call__(self, x: float, pos: int | None = None) -> str:
+        return f"{x:g}" if super().__call__(x, pos) else ""
+
+
+def _aligned(seeds: Iterable[Curves], metric: str) -> tuple[np.ndarray, np.ndarray]:
+    """Steps (T,) on which some seed logged the metric, and values (S, T), NaN where one did not."""
+    logged = [
+        {
+            step: value
+            for step, value in zip(c["steps"], c["metrics"].get(metric, []), strict=False)
+            if value is not None
+        }
+        for c in seeds
+    ]
+    steps = sorted(set().union(*logged))
+    values = [[seed.get(step, np.nan) for step in steps] for seed in logged]
+    return np.array(steps, dtype=int), np.array(values, dtype=float).reshape(len(logged), -1)
+
+
+def _style(index: int) -> dict[str, Any]:
+    round_ = index // len(COLOURS)
+    return {"color": COLOURS[index % len(COLOURS)], "linestyle": DASHES[round_ % len(DASHES)]}
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'s' if number > 1 else ''}"
+
+
+def _save(figure: Figure, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Without this, the file names matplotlib's version.
+    figure.savefig(path, format="png", dpi=110, metadata={"Software": None})

@@ -1,0 +1,92 @@
+"""After a run, or on demand: the table, the verdicts, the page and the figures of a recipe."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+from rich.console import Console
+
+from common.config import ROOT, RunConfig
+from common.console import say
+from common.results.paper import load_paper
+from common.results.plots import plot_recipe
+from common.results.record import load, load_all
+from common.results.rows import build_rows
+from common.results.tables import (
+    FIGURE,
+    Report,
+    build_report,
+    render_markdown,
+    render_terminal,
+)
+from common.runs import relative
+
+RESULTS = ROOT / "results"
+
+
+def after_run(runs: list[RunConfig], written: list[Path], as_json: bool) -> None:
+    """Show what the runs of one command gave; write page and figures when any was published."""
+    folder = runs[0].folder
+    report = private_report(runs, written)
+    if any(run.published for run in runs):
+        report = publish(folder)
+    show_report(report, as_json)
+
+
+def private_report(runs: list[RunConfig], written: list[Path]) -> Report:
+    """The rows of runs with overrides, which are never published and decide no claim."""
+    folder = runs[0].folder
+    records = [load(path) for path in written]
+    paper = load_paper(folder / "paper.csv")
+    rows = [
+        row
+        for scale in sorted({r["scale"] for r in records})
+        for row in build_rows(
+            sorted({r["variant"] for r in records if r["scale"] == scale}),
+            [p for p in paper if p.variant in {r["variant"] for r in records}],
+            [r for r in records if r["scale"] == scale],
+            scale,
+        )
+    ]
+    return Report(f"{folder.name} (with overrides, not published)", rows, [], [], [], [])
+
+
+def show(folder: Path, verb: str, as_json: bool) -> None:
+    """`table`, `claims` or `plot` from the committed records."""
+    if verb == "claims":
+        show_report(replace(build_report(folder, RESULTS), rows=[]), as_json)
+    elif verb == "plot":
+        for path in draw(folder):
+            say(f"figure: {relative(path)}")
+    else:
+        show_report(publish(folder), as_json)
+
+
+def publish(folder: Path) -> Report:
+    """Write `results/<recipe>/README.md` and the figures from the records; returns the report."""
+    report = build_report(folder, RESULTS)
+    page = RESULTS / folder.name / "README.md"
+    page.parent.mkdir(parents=True, exist_ok=True)
+    page.write_text(render_markdown(report))
+    say(f"page: {relative(page)}; figures: {', '.join(relative(p) for p in draw(folder))}")
+    return report
+
+
+def draw(folder: Path) -> list[Path]:
+    """One figure a scale, all arms together."""
+    records = load_all(RESULTS / folder.name)
+    paths = []
+    for scale in sorted({r["scale"] for r in records}):
+        path = RESULTS / folder.name / scale / FIGURE
+        plot_recipe([r for r in records if r["scale"] == scale], path)
+        paths.append(path)
+    return paths
+
+
+def show_report(report: Report, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(report.as_json(), indent=2))
+    else:
+        render_terminal(report, Console())

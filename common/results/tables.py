@@ -1,0 +1,276 @@
+"""The results of a recipe: numbers beside the paper's, verdicts on its claims, and sources.
+
+A report is built from the recipe's folder and its records and from nothing else, then rendered for
+a terminal or as the page `results/<recipe>/README.md`; equal records give equal bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from common.config import choices
+from common.results.claims import NOT_RUN, PAPER_SCALE, Verdict, judge, load_claims
+from common.results.paper import PaperNumber, is_score, load_paper
+from common.results.record import load_all
+from common.results.rows import LABELS, Estimate, Row, build_rows, path_of
+
+FIGURE = "curves.png"  # below results/<recipe>/<scale>/
+ROW_HEAD = "metric | variant | paper | ours (95 % CI) | difference | seeds | scale | records"
+VERDICT_HEAD = "claim | kind | paper | ours (95 % CI) | band | verdict | seeds | scale"
+SOURCE_HEAD = "record | commit | finished | hardware | GPU-hours | config"
+PAPER_HEAD = "metric | variant | value | unit | status | source | note"
+NOTES = """\
+- `accuracy` is avg@n, the mean over problems of correct / samples; `pass@k` is the unbiased
+  estimate.
+- An interval *over seeds* is Student's t. One *over problems* (Wilson, effective sample size) or
+  *over steps* (moving-block bootstrap) is within one seed; it says nothing of another seed.
+- Training metrics are means over the logged steps.
+- A claim holds when its interval lies inside the band, fails when outside, else it is undecided.
+"""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A record that the report is computed from; `path` is relative to results/<recipe>."""
+
+    path: str
+    commit: str | None
+    dirty: bool | None
+    finished: str
+    hardware: str
+    gpu_hours: float
+    config_sha256: str
+
+    @property
+    def code(self) -> str:
+        commit = self.commit[:10] if self.commit else "outside git"
+        return f"{commit} + local changes" if self.dirty else commit
+
+
+@dataclass(frozen=True)
+class Report:
+    recipe: str
+    rows: list[Row]
+    verdicts: list[Verdict]
+    paper: list[PaperNumber]
+    sources: list[Source]
+    figures: list[str]
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values for `--json`; an end of an interval without bound is null."""
+        verdicts = [asdict(v) | {"verdict": v.text} for v in self.verdicts]
+        return _finite(asdict(self) | {"verdicts": verdicts})
+
+
+def build_report(recipe: Path, results: Path) -> Report:
+    """Everything that is said about one recipe.
+
+    Args: recipe: the recipe's folder; results: the folder `results`, with one folder per recipe.
+    Raises: ValueError for a broken record, paper.csv or claims.yaml.
+    """
+    records = load_all(results / recipe.name)
+    paper, claims = load_paper(recipe / "paper.csv"), load_claims(recipe / "claims.yaml")
+    rows: list[Row] = []
+    verdicts: list[Verdict] = []
+    ran = sorted({r["scale"] for r in records})
+    for scale in sorted({*ran, PAPER_SCALE}):
+        here = [r for r in records if r["scale"] == scale]
+        rows += build_rows(choices(recipe, "variant"), paper, here, scale)
+        verdicts += [judge(claim, here, scale) for claim in claims]
+    figures = [f"{scale}/{FIGURE}" for scale in ran]
+    return Report(recipe.name, rows, verdicts, paper, [_source(r) for r in records], figures)
+
+
+def render_terminal(report: Report, console: Console) -> None:
+    """Print, for each scale that ran, its rows and verdicts, narrow enough for 100 columns."""
+    ran = {r.scale for r in report.rows if r.ours} | {v.scale for v in report.verdicts if v.seeds}
+    for scale in sorted(ran):
+        rows = [_row_cells(r, _records) for r in report.rows if r.scale == scale]
+        verdicts = [_verdict_cells(v) for v in report.verdicts if v.scale == scale]
+        same = ("seeds", "scale", "records", *(() if scale == PAPER_SCALE else ("difference",)))
+        _print(console, f"{report.recipe} at {scale}", ROW_HEAD, rows, same)
+        _print(console, f"claims at {scale}", VERDICT_HEAD, verdicts, ("kind", "seeds", "scale"))
+    if report.sources:
+        console.print(f"from {_origin(report.sources)}; in full: results/*/README.md")
+
+
+def _print(
+    console: Console, title: str, head: str, lines: Sequence[Sequence[str]], left_out: Sequence[str]
+) -> None:
+    if not lines:
+        return
+    names = head.split(" | ")
+    kept = [i for i, name in enumerate(names) if name not in left_out]
+    table = Table(title=title, title_justify="left", show_lines=title.startswith("claims"))
+    for i in kept:
+        table.add_column(names[i], overflow="fold", min_width=8)
+    for cells in lines:
+        table.add_row(*(escape(cells[i]) for i in kept))
+    console.print(table)
+
+
+def render_markdown(report: Report) -> str:
+    """The page `results/<recipe>/README.md`."""
+    figures = "\n".join(f"![Training curves, {f}]({f})\n" for f in report.figures)
+    return f"""\
+# Results: {report.recipe}
+
+Generated by `python -m common table {report.recipe}` from {_origin(report.sources)}. Do not edit.
+
+{_markdown(ROW_HEAD, (_row_cells(r, _links) for r in report.rows))}
+{NOTES}
+## Claims
+
+{_markdown(VERDICT_HEAD, (_verdict_cells(v, in_full=True) for v in report.verdicts))}
+## Figures
+
+{figures or NOT_RUN}
+## Numbers of the paper
+
+{_markdown(PAPER_HEAD, map(_paper_cells, report.paper))}
+## Records
+
+{_markdown(SOURCE_HEAD, map(_source_cells, report.sources))}"""
+
+
+def _row_cells(row: Row, show_records: Any) -> list[str]:
+    return [
+        _metric(row.metric, row.benchmark),
+        row.variant,
+        _paper_value(row.paper),
+        _estimate(row.ours, row.paper.factor if row.paper else 1) if row.ours else row.missing,
+        _difference(row),
+        _seeds(row.seeds),
+        row.scale,
+        show_records(row),
+    ]
+
+
+def _metric(metric: str, benchmark: str) -> str:
+    if is_score(metric):
+        return f"{metric}, {benchmark}"
+    return LABELS.get(metric, f"`{metric}`")
+
+
+def _paper_value(paper: PaperNumber | None) -> str:
+    if paper is None or paper.value is None:
+        return "not printed"
+    value = f"{paper.value:g}{' %' if paper.factor == 100 else ''}"
+    return f"{value} ({paper.status})" if paper.status else value
+
+
+def _estimate(ours: Estimate, factor: int = 1) -> str:
+    value, unit = f"{ours.value * factor:.4g}", " %" if factor == 100 else ""
+    if ours.interval is None:
+        return f"{value}{unit}"
+    if not np.isfinite(ours.interval).all():
+        return f"{value}{unit} (no interval: too few {ours.over})"
+    low, high = (f"{end * factor:.4g}" for end in ours.interval)
+    return f"{value}{unit} [{low}, {high}] over {ours.over}"
+
+
+def _difference(row: Row) -> str:
+    if row.difference is not None:
+        return f"{row.difference:+.4g}"
+    comparable = row.paper is not None and row.paper.value is not None and row.ours is not None
+    return "other scale" if comparable else "-"
+
+
+def _seeds(seeds: Sequence[int]) -> str:
+    return f"{len(seeds)} ({', '.join(map(str, seeds))})" if seeds else "0"
+
+
+def _records(row: Row) -> str:
+    return ", ".join(row.records) or "-"
+
+
+def _links(row: Row) -> str:
+    pairs = zip(row.seeds, row.records, strict=True)
+    return ", ".join(f"[seed {seed}]({path})" for seed, path in pairs) or "-"
+
+
+def _verdict_cells(verdict: Verdict, in_full: bool = False) -> list[str]:
+    claim = verdict.claim
+    name, informed = f"{claim.id}: {claim.text}", claim.informed_by
+    printed = "not printed" if claim.paper.value is None else f"{claim.paper.value:g}"
+    if in_full:
+        name += f" ({claim.source}{f'; band informed by {informed}' if informed else ''})"
+        printed += f" ({claim.paper.note})"
+    low, high = ("none" if end is None else f"{end:g}" for end in claim.band)
+    ours = verdict.note or NOT_RUN
+    if verdict.value is not None:
+        ours = _estimate(Estimate(verdict.value, verdict.interval, verdict.over))
+    return [
+        name,
+        claim.kind,
+        printed,
+        ours,
+        f"{low} to {high}",
+        verdict.text,
+        _seeds(verdict.seeds),
+        verdict.scale,
+    ]
+
+
+def _paper_cells(paper: PaperNumber) -> list[str]:
+    value = "" if paper.value is None else f"{paper.value:g}"
+    metric = _metric(paper.metric, paper.benchmark)
+    return [metric, paper.variant, value, paper.unit, paper.status, paper.source, paper.note]
+
+
+def _source_cells(source: Source) -> list[str]:
+    return [
+        f"[{source.path}]({source.path})",
+        source.code,
+        source.finished,
+        source.hardware,
+        f"{source.gpu_hours:.4g}",
+        source.config_sha256[:10],
+    ]
+
+
+def _origin(sources: Sequence[Source]) -> str:
+    if not sources:
+        return "no record yet"
+    commits = ", ".join(sorted({s.code for s in sources}))
+    return f"{len(sources)} record{'s' if len(sources) > 1 else ''}; code at commit {commits}"
+
+
+def _markdown(head: str, lines: Iterable[Sequence[str]]) -> str:
+    rule = "|" + "---|" * len(head.split(" | "))
+    table = [f"| {head} |", rule]
+    for cells in lines:
+        table.append("| " + " | ".join(c.replace("|", "\\|") for c in cells) + " |")
+    return "\n".join(table) + "\n"
+
+
+def _source(record: dict[str, Any]) -> Source:
+    provenance = record["provenance"]
+    git, machine = provenance["git"], provenance["hardware"]
+    gpus = [gpu["name"] for gpu in machine["gpus"]]
+    return Source(
+        path=path_of(record),
+        commit=git["commit"],
+        dirty=git["dirty"],
+        finished=provenance["finished"],
+        hardware=", ".join(f"{gpus.count(name)} x {name}" for name in dict.fromkeys(gpus))
+        or f"{machine['cores']} cores of {machine['cpu']}",
+        gpu_hours=record["gpu_hours"],
+        config_sha256=record["config_sha256"],
+    )
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not np.isfinite(value) else value

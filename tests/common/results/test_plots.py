@@ -1,0 +1,111 @@
+"""Figures: panels, what is drawn in them, and equal bytes."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import matplotlib.image
+import numpy as np
+import pytest
+
+from common.results import plots
+
+Make = Callable[..., dict[str, Any]]
+
+
+def panel(figure: Any, metric: str) -> Any:
+    (axes,) = [a for a in figure.axes if metric in [t.get_text() for t in a.texts]]
+    return axes
+
+
+def test_plot_run_writes_a_readable_png(make_record: Make, tmp_path: Path) -> None:
+    path = tmp_path / "new" / "run.png"
+    plots.plot_run(make_record()["curves"], path, "demo at micro")
+    assert path.read_bytes().startswith(b"\x89PNG") and path.stat().st_size > 20_000
+    height, width, _ = matplotlib.image.imread(path).shape
+    assert width > 1200 and height > 800
+    assert b"matplotlib" not in path.read_bytes()
+
+
+def test_panels_say_what_was_not_logged(make_record: Make) -> None:
+    figure = plots.draw({"": [make_record()["curves"]]}, "title")
+    assert len(figure.axes) == len(plots.PANELS) == 9
+    missing = panel(figure, "actor/entropy")
+    assert "not logged" in [t.get_text() for t in missing.texts] and not missing.lines
+    reward = panel(figure, "critic/score/mean")
+    assert "not logged" not in [t.get_text() for t in reward.texts]
+    assert len(reward.lines[0].get_xdata()) == 30
+    validation = panel(figure, "val-core/chain/acc/mean@1")
+    assert list(validation.lines[0].get_xdata()) == [1, 11, 21]
+    assert not figure.legends
+
+
+def test_one_panel_per_validation_set(make_record: Make) -> None:
+    curves = make_record()["curves"]
+    curves["metrics"]["val-core/aime24/acc/mean@32"] = [0.1] * 30
+    curves["metrics"]["val-core/aime24/acc/best@32/mean"] = [0.1] * 30
+    figure = plots.draw({"": [curves]}, "title")
+    assert len(figure.axes) == 10
+    assert panel(figure, "val-core/aime24/acc/mean@32").get_title().strip() == "validation accuracy"
+
+
+def test_clip_fraction_is_logarithmic_unless_all_zero(make_record: Make) -> None:
+    def scale_of(clip: float) -> str:
+        figure = plots.draw({"": [make_record(clip=clip)["curves"]]}, "title")
+        return panel(figure, "actor/pg_clipfrac").get_yscale()
+
+    assert (scale_of(0.2), scale_of(0.0)) == ("log", "linear")
+
+
+def test_mean_and_band_over_seeds(make_record: Make) -> None:
+    low, high = make_record("a", 1)["curves"], make_record("a", 2)["curves"]
+    low["metrics"]["critic/score/mean"] = [0.2] * 30
+    high["metrics"]["critic/score/mean"] = [0.6] * 29 + [None]
+    figure = plots.draw({"a": [low, high], "b": [low]}, "title")
+    axes = panel(figure, "critic/score/mean")
+    mean, other = (line.get_ydata() for line in axes.lines)
+    np.testing.assert_allclose(mean, [0.4] * 29 + [0.2])
+    np.testing.assert_allclose(other, [0.2] * 30)
+    (band,) = axes.collections  # the arm with one seed has none
+    corners = band.get_paths()[0].vertices[:, 1]
+    assert corners.min() == pytest.approx(0.2) and corners.max() == pytest.approx(0.6)
+
+
+def test_a_zero_does_not_draw_a_logarithmic_band_to_the_bottom(make_record: Make) -> None:
+    first, second = (make_record("a", s, clip=0.002)["curves"] for s in (1, 2))
+    first["metrics"]["actor/pg_clipfrac"][5] = 0.0
+    axes = panel(plots.draw({"a": [first, second]}, "title"), "actor/pg_clipfrac")
+    (band,) = axes.collections
+    positive = [v for c in (first, second) for v in c["metrics"]["actor/pg_clipfrac"] if v > 0]
+    assert band.get_paths()[0].vertices[:, 1].min() == pytest.approx(min(positive))
+
+
+def test_plot_recipe_draws_all_arms_once_in_the_legend(make_record: Make, tmp_path: Path) -> None:
+    records = [make_record(v, s) for v in ("gspo", "grpo") for s in (1, 2)]
+    path = tmp_path / "curves.png"
+    plots.plot_recipe(records, path)
+    first = path.read_bytes()
+    plots.plot_recipe(list(reversed(records)), path)
+    assert path.read_bytes() == first and len(first) > 30_000
+    plots.plot_recipe(records[:-1], path)
+    assert path.read_bytes() != first
+    figure = plots.draw({"x": [records[0]["curves"]], "y": [records[2]["curves"]]}, "title")
+    (legend,) = figure.legends
+    assert [t.get_text() for t in legend.get_texts()] == ["x", "y"]
+    colours = [line.get_color() for line in legend.get_lines()]
+    assert colours == plots.COLOURS[:2]
+    drawn = panel(figure, "critic/score/mean").lines
+    assert [line.get_color() for line in drawn] == colours
+
+
+def test_more_arms_than_colours_differ_by_dashes(make_record: Make) -> None:
+    arms = {f"arm{i}": [make_record()["curves"]] for i in range(9)}
+    lines = panel(plots.draw(arms, "title"), "critic/score/mean").lines
+    assert len({(line.get_color(), line.get_linestyle()) for line in lines}) == 9
+
+
+def test_plot_recipe_refuses_mixed_or_no_records(make_record: Make, tmp_path: Path) -> None:
+    mixed = [make_record(), make_record(scale="node8")]
+    for records in (mixed, []):
+        with pytest.raises(ValueError, match="one recipe at one scale"):
+            plots.plot_recipe(records, tmp_path / "x.png")
