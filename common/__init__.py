@@ -1,0 +1,1 @@
+"""Library of the recipes: stages, a verl plugin, rewards, evaluation and records."""

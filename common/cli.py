@@ -1,0 +1,134 @@
+"""`python -m common <verb>`: run a recipe, check it, and read its results.
+
+Words after the recipe are `scale=`, `variant=` and `seed=` (each takes a list: `seed=1,2,3`) and
+overrides of any key of verl or of the recipe (`actor_rollout_ref.actor.optim.lr=2e-6`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from common.console import fail, say
+from common.process import StageError
+
+EPILOG = """examples:
+  python -m common run gspo_moe                            # the recipe's default arms and seeds
+  python -m common run gspo_moe variant=gspo seed=7 trainer.total_training_steps=3
+  python -m common check gspo_moe scale=node8              # compose and check, run nothing
+  python -m common table gspo_moe --json                   # numbers for a program
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    main = argparse.ArgumentParser(
+        prog="python -m common",
+        description=__doc__,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    verbs = main.add_subparsers(dest="verb", required=True, metavar="VERB")
+
+    def verb(name: str, text: str, words: bool = True) -> argparse.ArgumentParser:
+        sub = verbs.add_parser(name, help=text, description=text)
+        sub.add_argument("recipe", help="a name under recipes/, or a recipe's folder")
+        if words:
+            sub.add_argument("words", nargs="*", help="scale=, variant=, seed=, and overrides")
+        sub.add_argument("--json", action="store_true", help="print JSON on standard output")
+        return sub
+
+    run = verb("run", "Train, evaluate, record; then print table, verdicts and figures.")
+    run.add_argument(
+        "--fresh", action="store_true", help="set runs of another configuration aside, start anew"
+    )
+    verb("check", "Compose and check the runs without starting anything.")
+    verb("table", "The table of results, from the committed records.", words=False)
+    verb("claims", "The verdict on each claim, from the committed records.", words=False)
+    verb("plot", "Draw the figures again from the committed records.", words=False)
+    sweep = verb("sweep", "Train one key at several values (key=a,b,c); score on validation.")
+    sweep.epilog = "The score is the mean of the last two validations; the test set is not read."
+    return main
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one verb; returns the exit code (2: user error, 1: a stage failed, 130: interrupted)."""
+    words = sys.argv[1:] if argv is None else argv
+    arguments = parser().parse_args(words)
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        return _verb(arguments.verb)(arguments, words)
+    except KeyboardInterrupt:
+        fail("interrupted; nothing is lost: the same command goes on from the last checkpoint")
+        return 130
+    except ValueError as error:
+        fail(str(error))
+        return 2
+    except StageError as error:
+        text = str(error)
+        if "No space left" in text or "Errno 28" in text:
+            text += "; free some space: the same command goes on from the last checkpoint"
+        fail(text)
+        return 1
+    except OSError as error:
+        where = f" ({error.filename})" if error.filename else ""
+        fail(f"{error.strerror or error}{where}; mend it: the same command goes on from there")
+        return 1
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def _verb(name: str) -> Callable[[argparse.Namespace, list[str]], int]:
+    return {
+        "run": run,
+        "check": check,
+        "table": results,
+        "claims": results,
+        "plot": results,
+        "sweep": sweep,
+    }[name]
+
+
+def run(arguments: argparse.Namespace, argv: list[str]) -> int:
+    from common.pipeline import execute, plan
+    from common.results import report
+
+    runs = plan(arguments.recipe, arguments.words)
+    written = [execute(r, argv, arguments.fresh) for r in runs]
+    report.after_run(runs, written, arguments.json)
+    return 0
+
+
+def check(arguments: argparse.Namespace, _: list[str]) -> int:
+    from common.checks import warnings_of
+    from common.pipeline import plan
+
+    runs = plan(arguments.recipe, arguments.words, require_machine=False)
+    found = {f"{r.scale}/{r.label}/seed{r.seed}": warnings_of(r) for r in runs}
+    if arguments.json:
+        print(json.dumps(found, indent=2))
+    for name, warnings in found.items():
+        say(f"{name}: valid" + "".join(f"; warning: {w}" for w in warnings))
+    return 0
+
+
+def results(arguments: argparse.Namespace, _: list[str]) -> int:
+    from common.config import recipe_folder
+    from common.results import report
+
+    report.show(recipe_folder(arguments.recipe), arguments.verb, arguments.json)
+    return 0
+
+
+def sweep(arguments: argparse.Namespace, _: list[str]) -> int:
+    from common.sweep import sweep_key
+
+    found: dict[str, Any] = sweep_key(arguments.recipe, arguments.words)
+    if arguments.json:
+        print(json.dumps(found, indent=2))
+    return 0

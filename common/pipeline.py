@@ -1,0 +1,82 @@
+"""One run from composition to record, and the list of runs that a command line asks for."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from omegaconf import OmegaConf
+
+from common.checks import check_config, machine_faults, visible_gpus
+from common.config import RunConfig, compose_run, recipe_folder, split_words
+from common.console import say
+from common.runs import link, locked, relative
+from common.stages.evaluate import evaluate, evaluate_start
+from common.stages.prepare_data import prepare_data
+from common.stages.prepare_model import prepare_model
+from common.stages.record import record
+from common.stages.sft import sft
+from common.stages.train import train
+
+
+def plan(recipe: str, words: list[str], require_machine: bool = True) -> list[RunConfig]:
+    """The runs of a command line, every one composed and checked before the first starts.
+
+    Without `scale=`, a machine with 8 GPUs runs node8 and any other micro.
+    """
+    folder = recipe_folder(recipe)
+    reserved, overrides = split_words(words)
+    own = OmegaConf.load(folder / "recipe.yaml").recipe
+    scales = reserved.get("scale") or ["node8" if visible_gpus() >= 8 else "micro"]
+    variants = reserved.get("variant") or list(own.variants)
+    seeds = [int(s) for s in reserved.get("seed", own.seeds)]
+    runs = [
+        compose_run(folder, scale, variant, seed, overrides)
+        for scale in scales
+        for seed in seeds
+        for variant in variants
+    ]
+    for run in runs:
+        check_config(run)
+        faults = machine_faults(run) if require_machine else []
+        if faults:
+            raise ValueError(faults[0])
+    return runs
+
+
+def prepare(run: RunConfig) -> tuple[Path, Path]:
+    """The folders of the data and of the cold-start model, linked into the run's folder."""
+    data = prepare_data(run)
+    link(run.run_dir, "data", data)
+    model = prepare_model(run)
+    link(run.run_dir, "model", model)
+    start = sft(run, data, model)
+    link(run.run_dir, "sft", start)
+    return data, start
+
+
+def execute(run: RunConfig, argv: list[str], fresh: bool) -> Path:
+    """All stages of one run; returns the path of its record.
+
+    Only one process may work in a run's folder; a second one is refused.
+    """
+    with locked(run.run_dir / "lock", None):
+        if fresh:
+            set_aside(run)
+        words = f"scale={run.scale} variant={run.label} seed={run.seed}"
+        say(f"{run.name} {words} ({relative(run.run_dir)})")
+        data, start = prepare(run)
+        link(run.run_dir, "evaluate_base", evaluate_start(run, run.run_dir, data, start))
+        exported = train(run, run.run_dir, data, start)
+        evaluate(run, run.run_dir, data, exported)
+        return record(run, run.run_dir, argv)
+
+
+def set_aside(run: RunConfig) -> None:
+    """Rename what this run made before; nothing is deleted."""
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    for name in ("train", "evaluate", "record"):
+        path = run.run_dir / name
+        if path.exists():
+            path.rename(run.run_dir / f"{name}.before-{stamp}")
+            say(f"set aside {relative(path)} as {name}.before-{stamp}")

@@ -1,0 +1,135 @@
+"""The keys of a recipe that verl does not know: everything under `recipe:`.
+
+Every field is read somewhere in the code (a test looks); any other key is refused by name.
+"""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import MISSING, dataclass, fields, is_dataclass
+from typing import Any, get_args, get_origin, get_type_hints
+
+
+@dataclass(frozen=True)
+class Data:
+    """`builder` is a module of `data/` with a function `build(folder, seed, **options)`."""
+
+    builder: str
+    options: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Model:
+    """Either `hub` (a model of the Hugging Face hub, with `revision`) or `build` (made here).
+
+    `build`: `architecture` (a transformers config class name without `Config`), `config` (its
+    arguments) and `characters` (the tokenizer's alphabet).
+    """
+
+    hub: str | None = None
+    revision: str | None = None
+    build: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class SFT:
+    """`trainer`: deltas over verl's `sft_trainer_engine`; `phases`: further deltas, run in order.
+
+    Each phase has a `name`; it starts from the model of the phase before.
+    """
+
+    trainer: dict[str, Any]
+    phases: list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """A parquet file below the run's folder, and how many responses to sample per problem."""
+
+    file: str
+    samples: int
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Offline evaluation of a checkpoint: `engine` is `transformers` or `vllm`."""
+
+    engine: str
+    benchmarks: dict[str, Benchmark]
+    temperature: float
+    top_p: float
+    top_k: int
+    batch_size: int
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Our part of a recipe's configuration.
+
+    `learning_rate`: by variant, with `default` for the rest; a scale's choice, since it depends on
+    the model. `gpus`: ranks of the trainer on one node. `disk_gb`: free space that a run needs.
+    """
+
+    seed: int
+    variant: str
+    learning_rate: dict[str, float]
+    variants: list[str]
+    seeds: list[int]
+    platform: str
+    gpus: int
+    disk_gb: float
+    data: Data
+    models: dict[str, Model]
+    model: str
+    sft: SFT | None
+    evaluation: Evaluation
+
+
+def build(cls: type, values: Any, where: str) -> Any:
+    """An instance of the dataclass `cls` from plain values.
+
+    Raises ValueError naming the key for an unknown or missing key or a wrong type.
+    """
+    if not isinstance(values, dict):
+        raise ValueError(f"{where}: a mapping is wanted, not {values!r}")
+    hints, known = get_type_hints(cls), {f.name: f for f in fields(cls)}
+    for key in values:
+        if key not in known:
+            raise ValueError(f"{where}.{key}: unknown key{suggest(str(key), known)}")
+    arguments = {}
+    for name, spec in known.items():
+        if name in values:
+            arguments[name] = _convert(hints[name], values[name], f"{where}.{name}")
+        elif spec.default is MISSING and spec.default_factory is MISSING:
+            raise ValueError(f"{where}.{name}: missing; every recipe must set it")
+    return cls(**arguments)
+
+
+def _convert(hint: Any, value: Any, where: str) -> Any:
+    options = [a for a in get_args(hint) if a is not type(None)]
+    if get_origin(hint) is not dict and get_origin(hint) is not list and options:
+        if value is None:
+            return None
+        hint = options[0]
+    if is_dataclass(hint):
+        return build(hint, value, where)  # type: ignore[arg-type]
+    origin, arguments = get_origin(hint) or hint, get_args(hint)
+    if origin is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, origin) or (isinstance(value, bool) and origin is not bool):
+        raise ValueError(f"{where}: {value!r} is not of type {origin.__name__}")
+    if origin is dict:
+        return {k: _convert_item(arguments[1], v, f"{where}.{k}") for k, v in value.items()}
+    if origin is list:
+        return [_convert_item(arguments[0], v, f"{where}[{i}]") for i, v in enumerate(value)]
+    return value
+
+
+def _convert_item(hint: Any, value: Any, where: str) -> Any:
+    return value if hint is Any else _convert(hint, value, where)
+
+
+def suggest(word: str, known: Any) -> str:
+    """`; did you mean x?` for the closest of `known`, or the empty string."""
+    close = difflib.get_close_matches(word, [str(k) for k in known], n=1)
+    return f"; did you mean {close[0]}?" if close else ""

@@ -1,0 +1,1 @@
+"""The stages of a run: data, model, sft, train, evaluate, record. Each resumes on its own."""

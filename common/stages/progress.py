@@ -1,0 +1,66 @@
+"""Follow a trainer's metrics file: a line for each step, and a bar where there is a terminal."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from common.console import console, say
+
+
+class Follower:
+    """Reads new lines of verl's `file` logger (`{"step": n, "data": {...}}`) as they appear.
+
+    `columns`: short name to print -> metric key. `every`: print each n-th step's line.
+    """
+
+    def __init__(
+        self, title: str, path: Path, total: int, columns: dict[str, str], every: int | None = None
+    ) -> None:
+        self.title, self.path, self.total, self.columns = title, path, total, columns
+        self.every = every or max(1, total // 10)
+        self._offset = 0
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        self._task = self._bar.add_task(title, total=total)
+
+    def __enter__(self) -> Follower:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def poll(self) -> None:
+        """Print what has been logged since the last call."""
+        if not self.path.exists():
+            return
+        with self.path.open("rb") as file:
+            file.seek(self._offset)
+            text = file.read()
+        whole = text.rfind(b"\n") + 1
+        self._offset += whole
+        for line in text[:whole].splitlines():
+            record = json.loads(line)
+            self._show(int(record["step"]), record["data"])
+
+    def _show(self, step: int, data: dict[str, Any]) -> None:
+        self._bar.update(self._task, completed=step)
+        parts = [f"{name} {data[key]:.4g}" for name, key in self.columns.items() if key in data]
+        parts += [
+            f"validation {value:.3f}"
+            for key, value in data.items()
+            if key.startswith("val-core/") and "mean@" in key
+        ]
+        if parts and (step % self.every == 0 or step <= 1 or step == self.total):
+            say(f"{self.title}: step {step}/{self.total}  " + "  ".join(parts))

@@ -1,0 +1,168 @@
+"""Stage `record`: one JSON with everything a reader needs to trust or repeat a run."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from datetime import datetime, timezone
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from common.config import ROOT, RunConfig
+from common.console import say
+from common.results import plots, provenance
+from common.results import record as records
+from common.runs import STAGE_FILE, read_json, relative
+from common.stages.train import read_attempts, read_metrics
+
+STAGES = ("data", "model", "sft", "evaluate_base", "train", "evaluate")
+# Kept in the record, one value a step; the rest stays in the run's own metrics.jsonl.
+CURVES = (
+    "actor/",
+    "critic/score/mean",
+    "critic/vf_",
+    "response_length/mean",
+    "response_length/clip_ratio",
+    "prompt_length/mean",
+    "val-core/",
+    "training/rollout_",
+    "timing_s/step",
+    "timing_s/gen",
+    "timing_s/old_log_prob",
+    "timing_s/update_actor",
+    "timing_s/update_weights",
+)
+
+
+def record(run: RunConfig, run_dir: Path, argv: list[str]) -> Path:
+    """Write `record/record.json` and `record/curves.png`; publish the record of a clean run.
+
+    Returns the path of the record: below `results/` when the run has no overrides.
+    """
+    folder = run_dir / "record"
+    folder.mkdir(exist_ok=True)
+    values = build_record(run, run_dir, argv)
+    path = folder / "record.json"
+    records.write(values, path)
+    title = f"{run.name} {run.label}, seed {run.seed}, {run.scale}"
+    plots.plot_run(values["curves"], folder / "curves.png", title)
+    if run.published:
+        path = records.record_path(ROOT / "results" / run.name, values)
+        records.write(values, path)
+    say(f"record: {relative(path)}; curves: {relative(folder / 'curves.png')}")
+    return path
+
+
+def build_record(run: RunConfig, run_dir: Path, argv: list[str]) -> dict[str, Any]:
+    """The record of a run whose other stages are done."""
+    seconds = {name: read_json(run_dir / name / STAGE_FILE)["seconds"] for name in STAGES}
+    results = {
+        suffix: read_json(run_dir / name / "result.json")
+        for suffix, name in (("", "evaluate"), (records.BASE, "evaluate_base"))
+    }
+    problems = {
+        f"{benchmark}{suffix}": result["problems"]
+        for suffix, benchmarks in results.items()
+        for benchmark, result in benchmarks.items()
+    }
+    curves = read_curves(run_dir / "train" / "metrics.jsonl")
+    responses = run.get("data.train_batch_size") * run.get("actor_rollout_ref.rollout.n")
+    devices = run.recipe.gpus if run.recipe.platform == "cuda" else 0
+    busy = seconds["sft"] + seconds["evaluate_base"] + seconds["train"] + seconds["evaluate"]
+    begun = (run_dir / "train" / "inputs.json").stat().st_mtime
+    return {
+        "schema": records.SCHEMA,
+        "recipe": run.name,
+        "scale": run.scale,
+        "variant": run.label,
+        "seed": run.seed,
+        "argv": argv,
+        "overrides": list(run.overrides),
+        "config": run.config,
+        "config_sha256": provenance.sha256_json(run.config),
+        "forked_from": None,
+        "provenance": {
+            "git": provenance.git_state(ROOT),
+            "packages": provenance.package_versions(),
+            "lock": provenance.lock_state(installed_lock()),
+            "hardware": provenance.hardware(),
+            "started": iso(begun),
+            "finished": iso(datetime.now(timezone.utc).timestamp()),
+        },
+        "data": {
+            path.stem: {
+                "rows": pq.read_metadata(path).num_rows,
+                "sha256": provenance.sha256_file(path),
+            }
+            for path in sorted((run_dir / "data").glob("*.parquet"))
+        },
+        "prompt_template_sha256": template_sha256(run_dir / "model"),
+        "grader": grader_of(run),
+        "wall_time_s": seconds,
+        "tokens": {
+            kind: round(responses * sum(v or 0 for v in curves["metrics"][f"{kind}_length/mean"]))
+            for kind in ("prompt", "response")
+        },
+        "gpu_hours": round(busy * devices / 3600, 3),
+        "resumes": [
+            {"step": a["step"]} for a in read_attempts(run_dir / "train") if a["step"] > 0
+        ],
+        "metrics": records.compute_metrics(problems),
+        "problems": problems,
+        "curves": curves,
+    }
+
+
+def read_curves(path: Path) -> dict[str, Any]:
+    """Steps and, for each kept metric, one value a step (null where it was not logged)."""
+    lines = {step: json.loads(line)["data"] for step, line in read_metrics(path).items()}
+    steps = sorted(lines)
+    names = sorted({k for data in lines.values() for k in data if k.startswith(CURVES)})
+    return {
+        "steps": steps,
+        "metrics": {name: [rounded(lines[s].get(name)) for s in steps] for name in names},
+    }
+
+
+def rounded(value: float | None) -> float | None:
+    """Six significant digits; null for what is not a finite number."""
+    if value is None or value != value or abs(value) == float("inf"):
+        return None
+    return float(f"{value:.6g}")
+
+
+def iso(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def installed_lock() -> Path:
+    """The lock file whose torch and transformers are the installed ones."""
+    for lock in sorted((ROOT / "requirements").glob("*.txt")):
+        lines = lock.read_text().splitlines()
+        if all(
+            any(line.startswith(f"{name}=={version(name).partition('+')[0]}") for line in lines)
+            for name in ("torch", "transformers")
+        ):
+            return lock
+    raise ValueError(
+        "the installed torch and transformers match no file of requirements/; "
+        "run `bash common/setup.sh` and start through run.sh"
+    )
+
+
+def template_sha256(model: Path) -> str:
+    """The hash of the chat template, training's and evaluation's alike."""
+    path = model / "chat_template.jinja"
+    if path.exists():
+        return provenance.sha256_file(path)
+    return provenance.sha256_json(read_json(model / "tokenizer_config.json").get("chat_template"))
+
+
+def grader_of(run: RunConfig) -> dict[str, str]:
+    module = importlib.import_module(
+        str(run.get("reward.custom_reward_function.path")).removeprefix("pkg://")
+    )
+    return {"name": module.NAME, "version": module.VERSION}

@@ -1,0 +1,93 @@
+"""Stage `sft`: the recipe's phases of supervised fine-tuning, each by verl's SFT trainer."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from common.config import RunConfig, compose_sft
+from common.console import say
+from common.process import environment, run_child
+from common.results.provenance import sha256_json
+from common.runs import read_json, shared_stage, source_digest, write_json
+from common.stages.progress import Follower
+
+
+def sft(run: RunConfig, data: Path, model: Path) -> Path:
+    """The folder whose `model/` is the model after the last phase (the given one without SFT)."""
+    spec = run.recipe.sft
+    phases = spec.phases if spec else []
+    deltas = spec.trainer if spec else {}
+    configs = [phase_config(deltas, p, run.seed) for p in phases]
+    inputs = {
+        "data": read_json(data / "stage.json")["key"],
+        "model": read_json(model / "stage.json")["key"],
+        "phases": configs,
+        "source": source_digest("common/plugin/engines_cpu.py", "common/stages/sft.py"),
+    }
+
+    def make(folder: Path) -> None:
+        start = model
+        for phase, config in zip(phases, configs, strict=True):
+            start = run_phase(run, folder / phase["name"], config, data, start)
+        if start == model:
+            (folder / "model").symlink_to(Path("..") / model.name)
+        else:
+            start.rename(folder / "model")
+        for phase in phases:
+            (folder / f"{phase['name']}.jsonl").write_bytes(
+                (folder / phase["name"] / "metrics.jsonl").read_bytes()
+            )
+            shutil.rmtree(folder / phase["name"])
+
+    return shared_stage("sft", inputs, make, resumable=True)
+
+
+def phase_config(trainer: dict[str, Any], phase: dict[str, Any], seed: int) -> dict[str, Any]:
+    """verl's full SFT configuration of one phase, without paths of this machine."""
+    delta = {key: value for key, value in phase.items() if key != "name"}
+    fixed = {
+        "trainer": {
+            "seed": seed,
+            "total_epochs": 1000,
+            "save_freq": delta["trainer"]["total_training_steps"],
+            "test_freq": -1,
+            "logger": ["console", "file"],
+            "project_name": "sft",
+            "experiment_name": phase["name"],
+        },
+        "engine": {"seed": seed},
+        "checkpoint": {"save_contents": ["model", "optimizer", "extra", "hf_model"]},
+    }
+    return compose_sft([trainer, delta, fixed], f"recipe.sft.phases.{phase['name']}")
+
+
+def run_phase(
+    run: RunConfig, folder: Path, config: dict[str, Any], data: Path, model: Path
+) -> Path:
+    """Train one phase in `folder`; returns the folder of its exported model."""
+    steps = config["trainer"]["total_training_steps"]
+    exported = folder / "checkpoints" / f"global_step_{steps}" / "huggingface"
+    marker, identity = folder / "finished.json", sha256_json(config)
+    if marker.exists() and read_json(marker) == identity:
+        return exported
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    config["data"]["train_files"] = str(data / Path(config["data"]["train_files"]).name)
+    config["model"]["path"] = str(model)
+    config["trainer"]["default_local_dir"] = str(folder / "checkpoints")
+    # JSON is YAML: Hydra reads it as the primary configuration.
+    write_json(folder / "config.yaml", config)
+    metrics = folder / "metrics.jsonl"
+    follower = Follower(f"sft {folder.name}", metrics, steps, {"loss": "train/loss"})
+    say(f"sft: phase {folder.name}, {steps} steps of {config['data']['train_batch_size']} rows")
+    command = ["-m", "torch.distributed.run", "--standalone"]
+    command += ["--nproc_per_node", str(run.recipe.gpus)]
+    command += ["-m", "verl.trainer.sft_trainer", "--config-path", str(folder)]
+    command += ["--config-name", "config", f"hydra.run.dir={folder}", "hydra.output_subdir=null"]
+    env = environment(run.recipe.platform, VERL_FILE_LOGGER_PATH=str(metrics))
+    with follower:
+        run_child(command, env, folder / "log.txt", follower.poll)
+    write_json(marker, identity)
+    return exported
