@@ -1,0 +1,48 @@
+"""What this repository adds to verl 0.9.1, by registration only: verl is not patched or copied.
+
+`import verl` loads this module in every process when `VERL_USE_EXTERNAL_MODULES=common.plugin` is
+set, and fails loudly if it cannot. `PYTHONPATH` must hold the absolute repository root, because Ray
+workers start elsewhere.
+
+| name | kind | file |
+|---|---|---|
+| grpo_token, gspo_sequence, gspo_token, gspo_unnormalized | policy losses | policy_losses.py |
+| seeded_single_turn | agent loop | agent_loop.py |
+| transformers | rollout backend | rollout_server.py |
+| cpu (only with `VERL_PLATFORM=cpu`) | platform, engines | platform_cpu.py, engines_cpu.py |
+
+`sampler.GroupReplayBuffer` needs no registration: `trainer.v1.sampler.custom_sampler` names it.
+The switch is explicit because Ray also runs CPU-only processes on machines with GPUs.
+"""
+
+import os
+
+from verl.workers.rollout.base import _ROLLOUT_REGISTRY
+from verl.workers.rollout.replica import RolloutReplica, RolloutReplicaRegistry
+
+from common.plugin import agent_loop, policy_losses  # noqa: F401  (registered by their import)
+
+
+def _load_replica() -> type[RolloutReplica]:
+    from common.plugin.rollout_server import TransformersReplica
+
+    return TransformersReplica
+
+
+RolloutReplicaRegistry.register("transformers", _load_replica)
+# The one write to a non-public name: verl has a registry of trainer-side adapters, but no function
+# that adds to it.
+_ROLLOUT_REGISTRY["transformers", "async"] = "common.plugin.rollout_server.ServerAdapter"
+
+if os.environ.get("VERL_PLATFORM") == "cpu":
+    from common.plugin import platform_cpu  # noqa: F401
+
+    # Engines live in trainer processes only, and those always have a rank (from verl's worker group
+    # or from torchrun). The other dozen processes of a run need not wait for this import.
+    if "RANK" in os.environ:
+        from verl.workers.engine import EngineRegistry
+
+        from common.plugin.engines_cpu import CPUEngineWithLMHead, CPUEngineWithValueHead
+
+        EngineRegistry.register("language_model", "fsdp2", device="cpu")(CPUEngineWithLMHead)
+        EngineRegistry.register("value_model", "fsdp2", device="cpu")(CPUEngineWithValueHead)

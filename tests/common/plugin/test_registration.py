@@ -1,0 +1,80 @@
+"""What `import verl` registers, with and without the CPU switch, in fresh processes."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+LOSSES = {"grpo_token", "gspo_sequence", "gspo_token", "gspo_unnormalized"}
+REPORT = """
+import json, sys
+import verl
+loaded = sorted(m for m in sys.modules if m.startswith("common.plugin."))
+from verl.experimental.agent_loop.agent_loop import _agent_loop_registry
+from verl.plugin.platform import PlatformRegistry
+from verl.trainer.ppo.core_algos import POLICY_LOSS_REGISTRY
+from verl.workers.engine import EngineRegistry
+from verl.workers.rollout.base import _ROLLOUT_REGISTRY
+from verl.workers.rollout.replica import RolloutReplicaRegistry
+import torch
+engines = EngineRegistry._engines
+print(json.dumps({
+    "loaded": loaded,
+    "losses": list(POLICY_LOSS_REGISTRY),
+    "agent_loops": list(_agent_loop_registry),
+    "platform": "cpu" in PlatformRegistry.registered_names(),
+    "backend": "cpu:gloo,cpu:gloo" in torch.distributed.Backend.backend_list,
+    "engines": {k: v.get("fsdp2", {}).get("cpu", object).__name__ for k, v in engines.items()},
+    "replica": RolloutReplicaRegistry.get("transformers").__name__,
+    "vllm": [_ROLLOUT_REGISTRY["vllm", "async"], RolloutReplicaRegistry._registry["vllm"].__name__],
+}))
+"""
+
+
+def report(**environment):
+    inherited = {k: v for k, v in os.environ.items() if k not in ("VERL_PLATFORM", "RANK")}
+    plugin = {"VERL_USE_EXTERNAL_MODULES": "common.plugin", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-c", REPORT],
+        env=inherited | plugin | environment,
+        cwd="/",
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.mark.component
+def test_without_the_switch_nothing_of_the_cpu_is_registered():
+    found = report(RANK="0", WORLD_SIZE="1")
+    assert set(found["losses"]) > LOSSES
+    assert "seeded_single_turn" in found["agent_loops"]
+    assert found["replica"] == "TransformersReplica"
+    assert found["vllm"] == ["verl.workers.rollout.vllm_rollout.ServerAdapter", "_load_vllm"]
+    assert not found["platform"] and not found["backend"]
+    assert set(found["engines"].values()) == {"object"}
+    assert found["loaded"] == ["common.plugin.agent_loop", "common.plugin.policy_losses"]
+
+
+@pytest.mark.component
+def test_with_the_switch_a_trainer_process_has_the_engines():
+    found = report(VERL_PLATFORM="cpu", RANK="0", WORLD_SIZE="1")
+    assert set(found["losses"]) > LOSSES
+    assert found["platform"] and found["backend"]
+    assert found["engines"]["language_model"] == "CPUEngineWithLMHead"
+    assert found["engines"]["value_model"] == "CPUEngineWithValueHead"
+    assert found["vllm"] == ["verl.workers.rollout.vllm_rollout.ServerAdapter", "_load_vllm"]
+
+
+@pytest.mark.component
+def test_with_the_switch_other_processes_skip_the_engines():
+    found = report(VERL_PLATFORM="cpu")
+    assert found["platform"]
+    assert "common.plugin.engines_cpu" not in found["loaded"]
+    assert "common.plugin.rollout_server" not in found["loaded"]  # only where a server starts
