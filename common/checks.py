@@ -27,7 +27,8 @@ def machine_faults(run: RunConfig) -> list[str]:
             f"scale={run.scale} needs {needed} GPUs and this machine has {visible_gpus()}; "
             "use scale=micro, or set RAY_ADDRESS to a cluster with them"
         )
-    free = shutil.disk_usage(ROOT).free / 1e9
+    runs = ROOT / "runs"
+    free = shutil.disk_usage(runs if runs.exists() else ROOT).free / 1e9
     if free < run.recipe.disk_gb:
         faults.append(
             f"{free:.1f} GB of disk are free, scale={run.scale} needs {run.recipe.disk_gb:g} GB; "

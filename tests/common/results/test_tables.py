@@ -87,7 +87,7 @@ def test_page_at_micro(recipe: Path, three_seeds: Path) -> None:
     assert one[2] == "not printed"
     assert one[3].endswith("] over steps") and one[4:6] == ["-", "1 (1)"]
     score = line(page, "accuracy, test", "grpo")
-    assert score[3].endswith("over problems, within seed")
+    assert score[3].endswith("] over problems")
     never = line(page, "accuracy, test", "never")
     assert never[3:] == ["not run", "-", "0", "micro", "-"]
     base = line(page, "accuracy, test", "before RL")

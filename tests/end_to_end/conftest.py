@@ -1,0 +1,94 @@
+"""A fresh checkout of this tree in a folder with a space in its name, and commands run in it."""
+
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from common.config import ROOT
+from common.process import MARK
+
+STARTED = "TEST_CHECKOUT"
+
+
+class Checkout:
+    """A copy of the tree as git sees it; `shell` runs a README command in it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.ran: list[str] = []
+
+    def environment(self):
+        env = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", MARK)}
+        return env | {STARTED: str(self.path), "COLUMNS": "100"}
+
+    def shell(self, command: str, timeout: float = 900) -> subprocess.CompletedProcess:
+        self.ran.append(command)
+        return subprocess.run(
+            ["bash", "-c", command],
+            cwd=self.path,
+            env=self.environment(),
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+
+    def start(self, command: str, log: Path) -> subprocess.Popen:
+        with log.open("w") as output:
+            return subprocess.Popen(
+                ["bash", "-c", f"exec {command}"],
+                cwd=self.path,
+                env=self.environment(),
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def wait_for(self, condition: Callable[[], bool], seconds: float) -> bool:
+        """True as soon as `condition()` is; False after `seconds`."""
+        deadline = time.time() + seconds
+        while time.time() < deadline:
+            if condition():
+                return True
+            time.sleep(0.2)
+        return False
+
+    def left_over(self) -> list[psutil.Process]:
+        """Processes that a command in this checkout started and that are still there."""
+        found = []
+        for process in psutil.process_iter():
+            try:
+                ours = process.environ().get(STARTED) == str(self.path)
+                if ours and process.status() != psutil.STATUS_ZOMBIE:
+                    found.append(process)
+            except psutil.Error:
+                continue
+        return found
+
+
+@pytest.fixture(scope="session")
+def checkout(tmp_path_factory):
+    path = tmp_path_factory.mktemp("end to end") / "fresh clone"
+    listed = subprocess.run(
+        ["git", "ls-files", "-co", "--exclude-standard", "-z"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    for name in filter(None, listed.stdout.split("\0")):
+        if (ROOT / name).exists():
+            (path / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, path / name)
+    git = ["git", "-c", "user.name=t", "-c", "user.email=t@example.org", "-C", str(path)]
+    for words in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "copy"]):
+        subprocess.run([*git, *words], check=True)
+    # the environment is this tree's: set-up itself has tests of its own
+    (path / ".venv").symlink_to(ROOT / ".venv")
+    return Checkout(path)

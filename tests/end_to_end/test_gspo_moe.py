@@ -1,0 +1,185 @@
+"""The real run.sh of gspo_moe at micro scale, as a user runs it; the tests build on each other.
+
+Every command of the README is run here, or is the one that runs these tests.
+"""
+
+import json
+import re
+import signal
+import subprocess
+
+import pytest
+
+from common.config import ROOT
+from common.results.record import load
+
+pytestmark = pytest.mark.end_to_end
+
+MAIN = "bash recipes/gspo_moe/run.sh"
+SHORT = "bash recipes/gspo_moe/run.sh variant=gspo trainer.total_training_steps=3"
+LONGER = "bash recipes/gspo_moe/run.sh variant=gspo trainer.total_training_steps=5"
+VERL_KEY = (
+    "bash recipes/gspo_moe/run.sh variant=grpo actor_rollout_ref.actor.optim.lr=2e-4 "
+    "trainer.total_training_steps=2"
+)
+READ = (
+    ".venv/bin/python -m common table gspo_moe",
+    ".venv/bin/python -m common claims gspo_moe --json",
+    ".venv/bin/python -m common plot gspo_moe",
+    ".venv/bin/python -m common check gspo_moe scale=node8",
+    ".venv/bin/python -m common --help",
+)
+# the first would need the network, the second runs this very suite
+NOT_HERE = (
+    "git clone <this repository> recipes-on-verl && cd recipes-on-verl",
+    "bash tests/run.sh",
+)
+
+
+def errors(text):
+    return [line for line in text.splitlines() if line.startswith("error: ")]
+
+
+def steps_logged(run_dir):
+    lines = (run_dir / "train" / "metrics.jsonl").read_text().splitlines()
+    return [json.loads(line)["step"] for line in lines]
+
+
+@pytest.fixture(scope="module")
+def main_run(checkout):
+    """Without the committed records, so that what is there afterwards was made by the run."""
+    for path in (checkout.path / "results").glob("*/*/*-seed*.json"):
+        path.unlink()
+    return checkout.shell(MAIN, timeout=1500)
+
+
+def test_one_command_trains_both_arms_and_judges_the_claims(checkout, main_run):
+    assert main_run.returncode == 0, main_run.stderr[-3000:]
+    out = main_run.stdout
+    assert "gspo_moe at micro" in out and "claims at micro" in out
+    assert "clip_fraction" in out and "analogue" in out
+    assert max(map(len, out.splitlines())) <= 100
+    results = checkout.path / "results" / "gspo_moe"
+    records = {v: load(results / "micro" / f"{v}-seed1.json") for v in ("grpo", "gspo")}
+    for variant, record in records.items():
+        assert record["curves"]["steps"] == list(range(51))
+        assert record["overrides"] == [] and record["variant"] == variant
+        assert record["provenance"]["git"]["dirty"] is False
+        assert record["provenance"]["lock"]["file"] == "micro.txt"
+        assert record["data"]["test"]["rows"] == 500
+        assert str(checkout.path) not in json.dumps(record)
+        before, after = (record["metrics"][f"test{s}/accuracy"]["mean"] for s in ("@base", ""))
+        # what the pilots promise of this base: it knows the task, is unsure, and RL helps
+        assert 0.2 < before < 0.55
+        assert after > before + 0.1
+    assert records["grpo"]["problems"]["test@base"] == records["gspo"]["problems"]["test@base"]
+    assert (results / "micro" / "curves.png").read_bytes().startswith(b"\x89PNG")
+    assert "not run" in (results / "README.md").read_text()
+    assert not checkout.left_over()
+
+
+def test_the_second_call_only_reads(checkout, main_run):
+    results = checkout.path / "results" / "gspo_moe"
+    page = (results / "README.md").read_text()
+    again = checkout.shell(MAIN, timeout=120)
+    assert again.returncode == 0
+    assert again.stderr.count("train: done before") == 2
+    assert again.stderr.count("evaluate: done before") == 2
+    assert (results / "README.md").read_text() == page
+
+
+@pytest.mark.parametrize("command", READ)
+def test_reading_commands_of_the_readme(checkout, main_run, command):
+    done = checkout.shell(command, timeout=120)
+    assert done.returncode == 0, done.stderr
+    if "claims" in command:
+        verdicts = {v["claim"]["id"]: v for v in json.loads(done.stdout)["verdicts"]}
+        assert verdicts["clip_fraction"]["value"] > 1
+
+
+def test_overrides_run_apart_resume_and_touch_no_record(checkout, main_run):
+    results = checkout.path / "results"
+    before = {p: p.read_bytes() for p in results.rglob("*") if p.is_file()}
+    short = checkout.shell(SHORT)
+    assert short.returncode == 0, short.stderr[-3000:]
+    assert "not published" in short.stdout
+    (run_dir,) = (checkout.path / "runs/gspo_moe/micro").glob("gspo+*/seed1")
+    assert steps_logged(run_dir) == [0, 1, 2, 3]
+    longer = checkout.shell(LONGER)
+    assert longer.returncode == 0, longer.stderr[-3000:]
+    assert "resuming after step 3 of 5" in longer.stderr
+    assert steps_logged(run_dir) == [0, 1, 2, 3, 4, 5]
+    record = load(run_dir / "record" / "record.json")
+    assert record["resumes"] == [{"step": 3}]
+    assert record["overrides"] == ["trainer.total_training_steps=5"]
+    assert {p: p.read_bytes() for p in results.rglob("*") if p.is_file()} == before
+
+
+def test_ctrl_c_is_one_line_leaves_no_process_and_loses_nothing(checkout, main_run, tmp_path):
+    log = tmp_path / "log.txt"
+    command = f"{VERL_KEY} trainer.save_freq=1"
+    running = checkout.start(command, log)
+    assert checkout.wait_for(lambda: "step 1/2" in log.read_text() or running.poll() is not None, 300)
+    running.send_signal(signal.SIGINT)
+    assert running.wait(timeout=60) == 130, log.read_text()[-2000:]
+    assert len(errors(log.read_text())) == 1 and "Traceback" not in log.read_text()
+    assert checkout.wait_for(lambda: not checkout.left_over(), 20), checkout.left_over()
+    again = checkout.shell(command)
+    assert again.returncode == 0, again.stderr[-3000:]
+    (run_dir,) = (checkout.path / "runs/gspo_moe/micro").glob("grpo+*/seed1")
+    assert steps_logged(run_dir) == [0, 1, 2]
+    checkout.ran.append(VERL_KEY)
+
+
+def test_a_damaged_data_file_is_named(checkout, main_run):
+    (data,) = (checkout.path / "runs/.store").glob("data-*/train.parquet")
+    whole = data.read_bytes()
+    data.write_bytes(whole[:1000] + b"?" + whole[1001:])
+    done = checkout.shell(MAIN, timeout=120)
+    data.write_bytes(whole)
+    assert done.returncode == 2
+    assert len(errors(done.stderr)) == 1 and "train.parquet: damaged" in done.stderr
+
+
+def test_a_run_of_another_configuration_is_not_overwritten(checkout, main_run):
+    path = checkout.path / "recipes/gspo_moe/variant/gspo.yaml"
+    text = path.read_text()
+    path.write_text(text.replace("clip_ratio_low: 3.0e-4", "clip_ratio_low: 5.0e-4"))
+    done = checkout.shell(f"{MAIN} variant=gspo", timeout=120)
+    path.write_text(text)
+    assert done.returncode == 2
+    (line,) = errors(done.stderr)
+    assert "clip_ratio_low: 0.0003 -> 0.0005" in line and "--fresh" in line
+
+
+def test_a_full_disk_is_one_line(checkout, main_run):
+    small = checkout.path / "runs" / "small disk"
+    small.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", str(small)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode != 0:
+        pytest.skip("only root can mount a small disk")
+    try:
+        runs, aside = checkout.path / "runs", checkout.path / "runs aside"
+        runs.rename(aside)
+        runs.symlink_to(aside / "small disk")
+        full = checkout.shell(f"{MAIN} seed=2 variant=gspo", timeout=120)
+        ignored = checkout.shell(f"{MAIN} seed=2 variant=gspo recipe.disk_gb=0", timeout=120)
+        runs.unlink()
+        aside.rename(runs)
+    finally:
+        subprocess.run(["umount", str(small)], check=True)
+    assert full.returncode == 2 and "GB of disk are free" in errors(full.stderr)[0]
+    assert ignored.returncode == 1, ignored.stderr
+    assert len(errors(ignored.stderr)) == 1 and "No space left" in ignored.stderr
+
+
+def test_every_command_of_the_readme_was_run(checkout, main_run):
+    blocks = re.findall(r"```bash\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
+    commands = {
+        line.split("  #")[0].strip()
+        for block in blocks
+        for line in block.splitlines()
+        if line.strip() and not line.startswith("#")
+    }
+    assert len(commands) >= 5
+    assert commands <= {*checkout.ran, *NOT_HERE}, commands - {*checkout.ran, *NOT_HERE}
