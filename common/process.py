@@ -39,6 +39,8 @@ def environment(platform: str, **extra: str) -> dict[str, str]:
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_DEDUP_LOGS": "0",
         "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+        # TransferQueue's default of 8 makes it warn at every operation on a machine with fewer cores
+        "TQ_NUM_THREADS": str(min(8, psutil.cpu_count(logical=False) or 1)),
     }
     env.setdefault("OMP_NUM_THREADS", "1" if platform == "cpu" else "8")
     if platform == "cpu":

@@ -87,6 +87,7 @@ def sample_and_grade(
     say(f"evaluate {title}: {name}, {len(rows)} problems x {benchmark['samples']} samples")
     env = environment(run.recipe.platform)
     progress = folder / f"{name}.progress.jsonl"
+    progress.unlink(missing_ok=True)
     follower = Follower(f"evaluate {title}", progress, total, {"accuracy": "accuracy"}, total)
     with follower:
         run_child(

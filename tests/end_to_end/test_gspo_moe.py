@@ -62,7 +62,7 @@ def test_one_command_trains_both_arms_and_judges_the_claims(checkout, main_run):
     results = checkout.path / "results" / "gspo_moe"
     records = {v: load(results / "micro" / f"{v}-seed1.json") for v in ("grpo", "gspo")}
     for variant, record in records.items():
-        assert record["curves"]["steps"] == list(range(51))
+        assert record["curves"]["steps"] == list(range(31))
         assert record["overrides"] == [] and record["variant"] == variant
         assert record["provenance"]["git"]["dirty"] is False
         assert record["provenance"]["lock"]["file"] == "micro.txt"
