@@ -21,6 +21,8 @@ def visible_gpus() -> int:
 def machine_faults(run: RunConfig) -> list[str]:
     """What this machine lacks for the run: GPUs, disk. Empty when it can run here."""
     faults = []
+    if " " in str(ROOT):
+        faults.append(f"Ray cannot start workers below a folder with a space; move {ROOT}")
     needed = run.recipe.gpus if run.recipe.platform == "cuda" else 0
     if not os.environ.get("RAY_ADDRESS") and visible_gpus() < needed:
         faults.append(

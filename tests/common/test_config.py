@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from common import schema
+from common import checks, schema
 from common.checks import check_config
 from common.config import (
     ADDITIONS,
@@ -248,3 +248,11 @@ def test_every_declared_addition_is_used():
         prefix, last = pattern.removesuffix(".*"), pattern.rsplit(".", 1)[-1]
         in_config = any(k == prefix or k.startswith(prefix + ".") for k in used)
         assert in_config or text.count(f'"{last}"') >= 1, f"{pattern} is used by nothing"
+
+
+def test_a_folder_that_ray_cannot_work_in_is_refused(monkeypatch, tmp_path):
+    monkeypatch.setattr(checks, "ROOT", tmp_path)
+    assert not any("space;" in fault for fault in checks.machine_faults(compose()))
+    monkeypatch.setattr(checks, "ROOT", tmp_path / "my folder")
+    (tmp_path / "my folder").mkdir()
+    assert "move" in checks.machine_faults(compose())[0]

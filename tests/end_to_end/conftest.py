@@ -1,4 +1,4 @@
-"""A fresh checkout of this tree in a folder with a space in its name, and commands run in it."""
+"""A fresh checkout of this tree, and commands run in it as a user would type them."""
 
 import os
 import shutil
@@ -74,7 +74,7 @@ class Checkout:
 
 @pytest.fixture(scope="session")
 def checkout(tmp_path_factory):
-    path = tmp_path_factory.mktemp("end to end") / "fresh clone"
+    path = tmp_path_factory.mktemp("end_to_end") / "checkout"
     listed = subprocess.run(
         ["git", "ls-files", "-co", "--exclude-standard", "-z"],
         cwd=ROOT,

@@ -153,15 +153,15 @@ def test_a_run_of_another_configuration_is_not_overwritten(checkout, main_run):
 
 
 def test_a_full_disk_is_one_line(checkout, main_run):
-    small = checkout.path / "runs" / "small disk"
+    small = checkout.path / "runs" / "small"
     small.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", str(small)]
     if subprocess.run(mount, capture_output=True, check=False).returncode != 0:
         pytest.skip("only root can mount a small disk")
     try:
-        runs, aside = checkout.path / "runs", checkout.path / "runs aside"
+        runs, aside = checkout.path / "runs", checkout.path / "runs-aside"
         runs.rename(aside)
-        runs.symlink_to(aside / "small disk")
+        runs.symlink_to(aside / "small")
         full = checkout.shell(f"{MAIN} seed=2 variant=gspo", timeout=120)
         ignored = checkout.shell(f"{MAIN} seed=2 variant=gspo recipe.disk_gb=0", timeout=120)
         runs.unlink()
