@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import shutil
 import subprocess
 
-from common.config import ROOT, RunConfig
+from common.config import ROOT, STEPS_KEY, RunConfig
+from common.evaluation.generation import ENGINES, load_grader
+
+PLATFORMS = ("cpu", "cuda")
+SIZES = (
+    "data.train_batch_size",
+    "actor_rollout_ref.actor.ppo_mini_batch_size",
+    "actor_rollout_ref.rollout.n",
+    "actor_rollout_ref.actor.ppo_micro_batch_size_per_gpu",
+    "trainer.save_freq",
+    "recipe.gpus",
+)
 
 
 def visible_gpus() -> int:
@@ -21,8 +31,6 @@ def visible_gpus() -> int:
 def machine_faults(run: RunConfig) -> list[str]:
     """What this machine lacks for the run: GPUs, disk. Empty when it can run here."""
     faults = []
-    if " " in str(ROOT):
-        faults.append(f"Ray cannot start workers below a folder with a space; move {ROOT}")
     needed = run.recipe.gpus if run.recipe.platform == "cuda" else 0
     if not os.environ.get("RAY_ADDRESS") and visible_gpus() < needed:
         faults.append(
@@ -39,16 +47,15 @@ def machine_faults(run: RunConfig) -> list[str]:
     return faults
 
 
-def warnings_of(run: RunConfig) -> list[str]:
-    return machine_faults(run)
-
-
 def check_config(run: RunConfig) -> None:
     """Raise ValueError for a configuration that verl would refuse late or misread."""
-    get = run.get
-    prompts, mini = get("data.train_batch_size"), get("actor_rollout_ref.actor.ppo_mini_batch_size")
-    samples, ranks = get("actor_rollout_ref.rollout.n"), run.recipe.gpus
-    micro = get("actor_rollout_ref.actor.ppo_micro_batch_size_per_gpu")
+    check_choices(run)
+    for key in (*SIZES, STEPS_KEY):
+        value = run.get(key)
+        if not isinstance(value, int) or value < 1:
+            raise ValueError(f"{key}={value}: a whole number of at least 1 is wanted")
+    prompts, mini, samples, micro, *_ = (run.get(key) for key in SIZES)
+    ranks = run.recipe.gpus
     if prompts % mini:
         raise ValueError(
             f"data.train_batch_size={prompts} is no multiple of actor_rollout_ref.actor."
@@ -59,26 +66,43 @@ def check_config(run: RunConfig) -> None:
             f"a mini-batch of {mini} prompts x {samples} responses cannot be split over {ranks} "
             "ranks; change actor_rollout_ref.actor.ppo_mini_batch_size"
         )
-    if not get("actor_rollout_ref.actor.use_dynamic_bsz") and (mini * samples // ranks) % micro:
+    dynamic = run.get("actor_rollout_ref.actor.use_dynamic_bsz")
+    if not dynamic and (mini * samples // ranks) % micro:
         raise ValueError(
             f"actor_rollout_ref.actor.ppo_micro_batch_size_per_gpu={micro} does not divide the "
             f"{mini * samples // ranks} responses of a mini-batch on each rank; change it"
         )
-    if samples < 2 and get("algorithm.adv_estimator") == "grpo":
+    if samples < 2 and run.get("algorithm.adv_estimator") == "grpo":
         raise ValueError(
             "actor_rollout_ref.rollout.n=1: a group-relative advantage needs 2 responses or more"
         )
-    if int(get("trainer.total_training_steps") or 0) < 1:
-        raise ValueError("trainer.total_training_steps: at least 1 is wanted")
-    if get("trainer.save_freq") < 1:
+    contents = run.get("actor_rollout_ref.actor.checkpoint.save_contents")
+    if "hf_model" not in contents:
         raise ValueError(
-            "trainer.save_freq: at least 1 is wanted; the last checkpoint is what gets evaluated"
+            f"actor_rollout_ref.actor.checkpoint.save_contents={contents}: add hf_model; "
+            "the exported model is what gets evaluated"
         )
-    grader = str(get("reward.custom_reward_function.path"))
-    if not grader.startswith("pkg://") or importlib.util.find_spec(grader[6:]) is None:
-        raise ValueError(
-            f"reward.custom_reward_function.path={grader}: write pkg://<module of this repository>"
-        )
-    for name, benchmark in run.recipe.evaluation.benchmarks.items():
+
+
+def check_choices(run: RunConfig) -> None:
+    """Raise ValueError where a key names something that is not there."""
+    recipe = run.recipe
+    for key, value, known in (
+        ("recipe.platform", recipe.platform, PLATFORMS),
+        ("recipe.evaluation.engine", recipe.evaluation.engine, ENGINES),
+        ("recipe.model", recipe.model, tuple(recipe.models)),
+    ):
+        if value not in known:
+            raise ValueError(f"{key}={value}: choose one of {', '.join(known)}")
+    model = recipe.models[recipe.model]
+    if (model.build is None) == (model.hub is None):
+        raise ValueError(f"recipe.models.{recipe.model}: set exactly one of hub and build")
+    for key in ("architecture", "config", "characters", "chat_template"):
+        if model.build is not None and key not in model.build:
+            raise ValueError(f"recipe.models.{recipe.model}.build.{key}: missing")
+    if not (ROOT / "data" / f"{recipe.data.builder}.py").is_file():
+        raise ValueError(f"recipe.data.builder: there is no data/{recipe.data.builder}.py")
+    load_grader(run.get("reward.custom_reward_function"))
+    for name, benchmark in recipe.evaluation.benchmarks.items():
         if benchmark.samples < 1:
             raise ValueError(f"recipe.evaluation.benchmarks.{name}.samples: at least 1 is wanted")

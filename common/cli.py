@@ -46,7 +46,7 @@ def parser() -> argparse.ArgumentParser:
         "--fresh", action="store_true", help="set runs of another configuration aside, start anew"
     )
     verb("check", "Compose and check the runs without starting anything.")
-    verb("table", "The table of results, from the committed records.", words=False)
+    verb("table", "Table and verdicts from the records; writes page and figures.", words=False)
     verb("claims", "The verdict on each claim, from the committed records.", words=False)
     verb("plot", "Draw the figures again from the committed records.", words=False)
     sweep = verb("sweep", "Train one key at several values (key=a,b,c); score on validation.")
@@ -57,10 +57,17 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Run one verb; returns the exit code (2: user error, 1: a stage failed, 130: interrupted)."""
     words = sys.argv[1:] if argv is None else argv
-    arguments = parser().parse_args(words)
+    # options may stand anywhere: what argparse leaves over are words that follow an option
+    arguments, rest = parser().parse_known_args(words)
+    if any(word.startswith("-") for word in rest) or (rest and not hasattr(arguments, "words")):
+        parser().error(f"unrecognized arguments: {' '.join(rest)}")
+    if rest:
+        arguments.words += rest
     signal.signal(signal.SIGTERM, _interrupt)
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # nohup asks to outlive the terminal
+        signal.signal(signal.SIGHUP, _interrupt)
     try:
-        return _verb(arguments.verb)(arguments, words)
+        return _verb(arguments.verb)(arguments)
     except KeyboardInterrupt:
         fail("interrupted; nothing is lost: the same command goes on from the last checkpoint")
         return 130
@@ -83,7 +90,7 @@ def _interrupt(*_: object) -> None:
     raise KeyboardInterrupt
 
 
-def _verb(name: str) -> Callable[[argparse.Namespace, list[str]], int]:
+def _verb(name: str) -> Callable[[argparse.Namespace], int]:
     return {
         "run": run,
         "check": check,
@@ -94,22 +101,23 @@ def _verb(name: str) -> Callable[[argparse.Namespace, list[str]], int]:
     }[name]
 
 
-def run(arguments: argparse.Namespace, argv: list[str]) -> int:
+def run(arguments: argparse.Namespace) -> int:
     from common.pipeline import execute, plan
     from common.results import report
 
     runs = plan(arguments.recipe, arguments.words)
+    argv = ["run", runs[0].name, *arguments.words]
     written = [execute(r, argv, arguments.fresh) for r in runs]
     report.after_run(runs, written, arguments.json)
     return 0
 
 
-def check(arguments: argparse.Namespace, _: list[str]) -> int:
-    from common.checks import warnings_of
+def check(arguments: argparse.Namespace) -> int:
+    from common.checks import machine_faults
     from common.pipeline import plan
 
     runs = plan(arguments.recipe, arguments.words, require_machine=False)
-    found = {f"{r.scale}/{r.label}/seed{r.seed}": warnings_of(r) for r in runs}
+    found = {f"{r.scale}/{r.label}/seed{r.seed}": machine_faults(r) for r in runs}
     if arguments.json:
         print(json.dumps(found, indent=2))
     for name, warnings in found.items():
@@ -117,7 +125,7 @@ def check(arguments: argparse.Namespace, _: list[str]) -> int:
     return 0
 
 
-def results(arguments: argparse.Namespace, _: list[str]) -> int:
+def results(arguments: argparse.Namespace) -> int:
     from common.config import recipe_folder
     from common.results import report
 
@@ -125,7 +133,7 @@ def results(arguments: argparse.Namespace, _: list[str]) -> int:
     return 0
 
 
-def sweep(arguments: argparse.Namespace, _: list[str]) -> int:
+def sweep(arguments: argparse.Namespace) -> int:
     from common.sweep import sweep_key
 
     found: dict[str, Any] = sweep_key(arguments.recipe, arguments.words)

@@ -28,6 +28,20 @@ ROOT = Path(__file__).resolve().parent.parent
 RESERVED = ("scale", "variant", "seed")
 # Raising this in a run resumes it, so it belongs to no run's identity.
 STEPS_KEY = "trainer.total_training_steps"
+# Keys that the program sets for verl, and what to write instead.
+NOT_YOURS = {
+    "recipe.seed": "write seed=",
+    "recipe.seeds": "write seed=",
+    "recipe.variant": "write variant=",
+    "recipe.variants": "write variant=",
+    "actor_rollout_ref.model.path": "choose a model under recipe.models",
+    "data.train_files": "change recipe.data",
+    "data.val_files": "change recipe.data",
+    "trainer.default_local_dir": "the run's folder is below runs/",
+    "trainer.experiment_name": "it is the run's name",
+    "trainer.resume_mode": "a run resumes by itself; --fresh starts anew",
+    "trainer.resume_from_path": "a run resumes by itself; --fresh starts anew",
+}
 # Keys that verl reads although its bare configuration does not list them.
 ADDITIONS = (
     "actor_rollout_ref.model.override_config.*",
@@ -137,6 +151,12 @@ def compose_run(
 
     Raises ValueError, in one line, for an unknown scale, variant or key, or a wrong value.
     """
+    if re.search(r"[^\w@%+:./~=-]", str(ROOT)):
+        # Ray starts its workers through an unquoted shell line
+        raise ValueError(f"Ray cannot work below a folder with spaces or commas; move {ROOT}")
+    for override in overrides:
+        if _key(override) in NOT_YOURS:
+            raise ValueError(f"{override}: the program sets this key; {NOT_YOURS[_key(override)]}")
     for group, value in (("scale", scale), ("variant", variant)):
         known = choices(folder, group)
         if value not in known:

@@ -11,10 +11,10 @@ console = Console(stderr=True, highlight=False, soft_wrap=True)
 _START = time.monotonic()
 
 
-def say(text: str, style: str = "") -> None:
+def say(text: str) -> None:
     """One line with the seconds since the start of the program."""
     seconds = int(time.monotonic() - _START)
-    console.print(f"[{seconds // 60:3d}:{seconds % 60:02d}] {text}", style=style, markup=False)
+    console.print(f"[{seconds // 60:3d}:{seconds % 60:02d}] {text}", markup=False)
 
 
 def fail(text: str) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from omegaconf import OmegaConf
 
-from common.checks import check_config, machine_faults, visible_gpus
+from common.checks import check_config, machine_faults
 from common.config import RunConfig, compose_run, recipe_folder, split_words
 from common.console import say
 from common.runs import link, locked, relative
@@ -20,14 +20,11 @@ from common.stages.train import train
 
 
 def plan(recipe: str, words: list[str], require_machine: bool = True) -> list[RunConfig]:
-    """The runs of a command line, every one composed and checked before the first starts.
-
-    Without `scale=`, a machine with 8 GPUs runs node8 and any other micro.
-    """
+    """The runs of a command line, every one composed and checked before the first starts."""
     folder = recipe_folder(recipe)
     reserved, overrides = split_words(words)
     own = OmegaConf.load(folder / "recipe.yaml").recipe
-    scales = reserved.get("scale") or ["node8" if visible_gpus() >= 8 else "micro"]
+    scales = reserved.get("scale", ["micro"])
     variants = reserved.get("variant") or list(own.variants)
     seeds = [int(s) for s in reserved.get("seed", own.seeds)]
     runs = [
@@ -67,9 +64,9 @@ def execute(run: RunConfig, argv: list[str], fresh: bool) -> Path:
         say(f"{run.name} {words} ({relative(run.run_dir)})")
         data, start = prepare(run)
         link(run.run_dir, "evaluate_base", evaluate_start(run, run.run_dir, data, start))
-        exported = train(run, run.run_dir, data, start)
+        exported = train(run, run.run_dir, data, start, argv)
         evaluate(run, run.run_dir, data, exported)
-        return record(run, run.run_dir, argv)
+        return record(run, run.run_dir)
 
 
 def set_aside(run: RunConfig) -> None:

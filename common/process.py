@@ -39,7 +39,7 @@ def environment(platform: str, **extra: str) -> dict[str, str]:
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_DEDUP_LOGS": "0",
         "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-        # TransferQueue's default of 8 makes it warn at every operation on a machine with fewer cores
+        # TransferQueue's default of 8 makes it warn at every operation where there are fewer cores
         "TQ_NUM_THREADS": str(min(8, psutil.cpu_count(logical=False) or 1)),
     }
     env.setdefault("OMP_NUM_THREADS", "1" if platform == "cpu" else "8")
@@ -84,7 +84,20 @@ def run_child(
 
 
 def end_descendants(mark: str, child: subprocess.Popen[bytes]) -> None:
-    """Stop the child and every process that carries the mark: politely, then for good."""
+    """Stop the child and every process that carries the mark: politely, then for good.
+
+    A second Ctrl-C during this would leave processes behind, so it is ignored.
+    """
+    ignored = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = [signal.signal(number, signal.SIG_IGN) for number in ignored]
+    try:
+        _end_descendants(mark, child)
+    finally:
+        for number, handler in zip(ignored, before, strict=True):
+            signal.signal(number, handler)
+
+
+def _end_descendants(mark: str, child: subprocess.Popen[bytes]) -> None:
     if child.poll() is None:
         child.send_signal(signal.SIGTERM)
         with contextlib.suppress(subprocess.TimeoutExpired):

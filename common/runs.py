@@ -15,21 +15,23 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 from common.config import ROOT
 from common.console import say
-from common.results.provenance import sha256_file, sha256_json
+from common.results.provenance import installed_lock, sha256_file, sha256_json
 
 STORE = ROOT / "runs" / ".store"
 STAGE_FILE = "stage.json"
 
 
 def source_digest(*patterns: str) -> dict[str, str]:
-    """Hashes of the source files that a stage runs, by path relative to the repository."""
+    """Hashes of the source files that a stage runs, and of the lock, by path in the repository."""
     found = sorted({p for pattern in patterns for p in ROOT.glob(pattern)})
     assert found, patterns
+    found.append(installed_lock(ROOT / "requirements"))
     return {str(p.relative_to(ROOT)): sha256_file(p) for p in found}
 
 
@@ -113,7 +115,13 @@ def finish_stage(folder: Path, inputs: dict[str, Any], seconds: float) -> None:
     """Mark a stage's folder as whole."""
     files = {p.name: sha256_file(p) for p in sorted(folder.glob("*.parquet"))}
     values = {"key": sha256_json(inputs), "inputs": inputs, "files": files}
-    write_json(folder / STAGE_FILE, values | {"seconds": round(seconds, 1)})
+    times = {"seconds": round(seconds, 1), "finished": now()}
+    write_json(folder / STAGE_FILE, values | times)
+
+
+def now() -> str:
+    """The time in UTC, ISO 8601."""
+    return datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def check_files(folder: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from statistics import mean
 from typing import Any
 
@@ -11,7 +12,7 @@ from rich.table import Table
 
 from common.config import ROOT, recipe_folder, split_words
 from common.pipeline import plan, prepare
-from common.runs import locked, write_json
+from common.runs import STORE, locked, relative, write_json
 from common.stages.train import read_metrics, train
 
 
@@ -20,7 +21,8 @@ def sweep_key(recipe: str, words: list[str]) -> dict[str, Any]:
 
     The score of a run is the mean of its last two validation accuracies; the value with the
     highest score, averaged over seeds, is the arm's. Written to
-    `results/<recipe>/sweep-<scale>.json`, arm by arm; returns that content.
+    `results/<recipe>/sweep-<scale>.json`, run by run, each with its other overrides; returns that
+    content.
     """
     folder = recipe_folder(recipe)
     _, overrides = split_words(words)
@@ -28,40 +30,48 @@ def sweep_key(recipe: str, words: list[str]) -> dict[str, Any]:
     if len(listed) != 1:
         raise ValueError("sweep: give exactly one key a list of values, as key=1e-4,3e-4")
     key, _, values = listed[0].partition("=")
+    others = sorted(o for o in overrides if o != listed[0])
     kept = [w for w in words if w != listed[0]]
-    runs = [run for v in values.split(",") for run in plan(recipe, [*kept, f"{key}={v}"])]
-    scale = runs[0].scale
-    path = ROOT / "results" / folder.name / f"sweep-{scale}.json"
-    found: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+    tried = [v for v in values.split(",") if v]
+    runs = [run for v in tried for run in plan(recipe, [*kept, f"{key}={v}"])]
+    path = ROOT / "results" / folder.name / f"sweep-{runs[0].scale}.json"
+    found: dict[str, Any] = {}
     for run in runs:
         with locked(run.run_dir / "lock", None):
             data, start = prepare(run)
-            train(run, run.run_dir, data, start)
-        arm = found.setdefault(run.variant, {}).setdefault(key, {})
-        scores = arm.setdefault(str(run.get(key)), {})
-        scores[f"seed{run.seed}"] = validation_score(run.run_dir)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_json(path, found)
-    title = f"sweep of {folder.name}, {scale}"
-    table = Table("arm", key, "validation accuracy", "seeds", title=title)
-    for variant, keys in found.items():
-        scored = {value: mean(seeds.values()) for value, seeds in keys.get(key, {}).items()}
-        for value, score in scored.items():
-            best = " <- best" if score == max(scored.values()) else ""
-            table.add_row(variant, value, f"{score:.4f}{best}", str(len(keys[key][value])))
-    Console(stderr=True).print(table)
+            train(run, run.run_dir, data, start, ["sweep", run.name, *words])
+        entry = {"score": validation_score(run.run_dir), "with": others}
+        lock = STORE / f"{folder.name}-{path.stem}.lock"
+        with locked(lock, "sweep: another one is writing; waiting"):
+            found = json.loads(path.read_text()) if path.exists() else {}
+            arm = found.setdefault(run.variant, {}).setdefault(key, {})
+            arm.setdefault(str(run.get(key)), {})[f"seed{run.seed}"] = entry
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_json(path, found)
+    show(found, key, f"sweep of {folder.name}, {runs[0].scale}")
     return found
 
 
-def validation_score(run_dir: Any) -> float:
-    """Mean of the last two validation accuracies of a run."""
+def show(found: dict[str, Any], key: str, title: str) -> None:
+    """The scores of every arm, the best marked."""
+    table = Table("arm", key, "validation accuracy", "seeds", title=title)
+    for variant, keys in found.items():
+        entries = keys.get(key, {})
+        scores = {v: mean(e["score"] for e in seeds.values()) for v, seeds in entries.items()}
+        for value, score in scores.items():
+            best = " <- best" if score == max(scores.values()) else ""
+            table.add_row(variant, value, f"{score:.4f}{best}", str(len(entries[value])))
+    Console(stderr=True).print(table)
+
+
+def validation_score(run_dir: Path) -> float:
+    """Mean of the last two validation accuracies of a run, each averaged over its sets."""
     lines = read_metrics(run_dir / "train" / "metrics.jsonl")
-    scores = [
-        value
-        for step in sorted(lines)
-        for name, value in json.loads(lines[step])["data"].items()
-        if name.startswith("val-core/") and "mean@" in name
-    ]
+    logged = [json.loads(lines[step])["data"].items() for step in sorted(lines)]
+    found = [[v for k, v in d if k.startswith("val-core/") and "mean@" in k] for d in logged]
+    scores = [mean(values) for values in found if values]
     if len(scores) < 2:
-        raise ValueError(f"{run_dir}: fewer than two validations; lower trainer.test_freq")
+        raise ValueError(
+            f"{relative(run_dir)}: fewer than two validations; lower trainer.test_freq"
+        )
     return mean(scores[-2:])

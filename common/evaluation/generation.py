@@ -8,6 +8,7 @@ checkpoint's chat template, as verl's agent loop does in training.
 from __future__ import annotations
 
 import argparse
+import importlib
 import inspect
 import json
 import zlib
@@ -19,17 +20,22 @@ from common.runs import read_json, write_json
 from data.parquet import PROMPT_COLUMNS, read_parquet
 
 
-def load_grader(reward: dict[str, Any]) -> Callable[..., Any]:
-    """The function of verl's `reward.custom_reward_function`, loaded as verl loads it."""
-    import importlib
+def load_grader(function: dict[str, Any]) -> Callable[..., Any]:
+    """The function of verl's `reward.custom_reward_function`, loaded as verl loads it.
 
-    path = reward["custom_reward_function"]["path"]
-    if not str(path).startswith("pkg://"):
-        raise ValueError(
-            f"reward.custom_reward_function.path={path}: write pkg://<module of this repository>"
-        )
-    module = importlib.import_module(path.removeprefix("pkg://"))
-    return getattr(module, reward["custom_reward_function"]["name"])
+    Raises ValueError, naming the key, for a path or name that is not there.
+    """
+    path, name = str(function["path"]), str(function["name"])
+    key = f"reward.custom_reward_function.path={path}"
+    try:
+        if not path.startswith("pkg://"):
+            raise ImportError
+        module = importlib.import_module(path.removeprefix("pkg://"))
+    except ImportError:
+        raise ValueError(f"{key}: write pkg://<module of this repository>") from None
+    if not hasattr(module, name) or not hasattr(module, "VERSION"):
+        raise ValueError(f"{key}: the module needs {name}(), NAME and VERSION")
+    return getattr(module, name)
 
 
 def request_seed(seed: int, problem: str, sample: int) -> int:

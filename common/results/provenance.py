@@ -19,6 +19,7 @@ PACKAGES = [
     *("verl", "torch", "transformers", "ray", "tensordict", "TransferQueue", "vllm", "veomni"),
     *("flash-attn", "hydra-core", "datasets", "numpy"),
 ]
+LOCKED = ("torch", "transformers")
 
 
 def sha256_file(path: Path) -> str:
@@ -80,6 +81,22 @@ def package_versions() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             continue
     return installed
+
+
+def installed_lock(folder: Path) -> Path:
+    """The lock file of `folder` whose torch and transformers are the installed ones.
+
+    Raises: ValueError when there is none: the environment was not made by the set-up.
+    """
+    wanted = [f"{name}=={metadata.version(name).partition('+')[0]}" for name in LOCKED]
+    for lock in sorted(folder.glob("*.txt")):
+        pinned = {line.split()[0] for line in lock.read_text().splitlines() if line.strip()}
+        if pinned.issuperset(wanted):
+            return lock
+    raise ValueError(
+        f"the installed {' and '.join(wanted)} match no file of requirements/; "
+        "run `bash common/setup.sh` and start through run.sh"
+    )
 
 
 def lock_state(lock: Path) -> dict[str, str]:

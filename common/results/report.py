@@ -28,11 +28,8 @@ RESULTS = ROOT / "results"
 
 def after_run(runs: list[RunConfig], written: list[Path], as_json: bool) -> None:
     """Show what the runs of one command gave; write page and figures when any was published."""
-    folder = runs[0].folder
-    report = private_report(runs, written)
-    if any(run.published for run in runs):
-        report = publish(folder)
-    show_report(report, as_json)
+    published = all(run.published for run in runs)
+    show_report(publish(runs[0].folder) if published else private_report(runs, written), as_json)
 
 
 def private_report(runs: list[RunConfig], written: list[Path]) -> Report:
@@ -69,7 +66,9 @@ def publish(folder: Path) -> Report:
     report = build_report(folder, RESULTS)
     page = RESULTS / folder.name / "README.md"
     page.parent.mkdir(parents=True, exist_ok=True)
-    page.write_text(render_markdown(report))
+    partial = page.with_name("README.md.partial")
+    partial.write_text(render_markdown(report))
+    partial.replace(page)
     say(f"page: {relative(page)}; figures: {', '.join(relative(p) for p in draw(folder))}")
     return report
 

@@ -90,14 +90,18 @@ def build_report(recipe: Path, results: Path) -> Report:
 
 
 def render_terminal(report: Report, console: Console) -> None:
-    """Print, for each scale that ran, its rows and verdicts, narrow enough for 100 columns."""
+    """Print, for each scale that ran, its arms' rows and the verdicts, within 100 columns."""
     ran = {r.scale for r in report.rows if r.ours} | {v.scale for v in report.verdicts if v.seeds}
     for scale in sorted(ran):
-        rows = [_row_cells(r, _records) for r in report.rows if r.scale == scale]
+        arms = {r.variant for r in report.rows if r.scale == scale and r.ours}
+        shown = [r for r in report.rows if r.scale == scale and r.variant in arms]
+        rows = [_row_cells(r, _records) for r in shown]
         verdicts = [_verdict_cells(v) for v in report.verdicts if v.scale == scale]
         same = ("seeds", "scale", "records", *(() if scale == PAPER_SCALE else ("difference",)))
         _print(console, f"{report.recipe} at {scale}", ROW_HEAD, rows, same)
         _print(console, f"claims at {scale}", VERDICT_HEAD, verdicts, ("kind", "seeds", "scale"))
+    if not ran:
+        console.print(f"{report.recipe}: no record yet")
     if report.sources:
         console.print(f"from {_origin(report.sources)}; in full: results/*/README.md")
 

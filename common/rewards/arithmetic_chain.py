@@ -9,8 +9,8 @@ import re
 
 NAME, VERSION = "arithmetic_chain", "1"
 
-# The last step of a worked solution, at the very end of the response. Bounded on both sides, so
-# that matching is linear in nothing: only the last five characters are ever looked at.
+# The last step of a worked solution, at the very end of the response: five characters, whatever
+# stands before them.
 _LAST_STEP = re.compile(r"[-+*]\d=(\d);\Z", re.ASCII)
 
 

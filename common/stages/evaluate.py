@@ -75,7 +75,7 @@ def sample_and_grade(
         benchmark["file"] = str((run_dir / benchmark["file"]).resolve())
     spec = settings | {
         "model": str(model.resolve()),
-        "reward": run.config["reward"],
+        "reward": run.get("reward.custom_reward_function"),
         "max_response_length": run.get("data.max_response_length"),
         "seed": run.seed,
         "gpus": run.recipe.gpus,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 from pathlib import Path
 
 from common.config import RunConfig
@@ -14,8 +13,6 @@ from common.runs import shared_stage, source_digest
 def prepare_data(run: RunConfig) -> Path:
     """The folder with the recipe's data files, built once for each seed."""
     data = run.recipe.data
-    if importlib.util.find_spec(f"data.{data.builder}") is None:
-        raise ValueError(f"recipe.data.builder: there is no data/{data.builder}.py")
     inputs = {
         "builder": data.builder,
         "options": data.options,

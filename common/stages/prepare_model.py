@@ -15,12 +15,7 @@ SPECIAL = ("<pad>", "<eos>", "<unk>")
 
 def prepare_model(run: RunConfig) -> Path:
     """The folder with weights, config and tokenizer in the hub's layout."""
-    if run.recipe.model not in run.recipe.models:
-        known = ", ".join(run.recipe.models)
-        raise ValueError(f"recipe.model: no model {run.recipe.model!r} in recipe.models ({known})")
     model = run.recipe.models[run.recipe.model]
-    if (model.build is None) == (model.hub is None):
-        raise ValueError(f"recipe.models.{run.recipe.model}: set exactly one of `hub` and `build`")
     inputs: dict[str, Any] = {"hub": model.hub, "revision": model.revision, "build": model.build}
     if model.build is not None:
         template = run.folder / model.build["chat_template"]

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import importlib
 import json
-from datetime import datetime, timezone
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +21,6 @@ STAGES = ("data", "model", "sft", "evaluate_base", "train", "evaluate")
 CURVES = (
     "actor/",
     "critic/score/mean",
-    "critic/vf_",
     "response_length/mean",
     "response_length/clip_ratio",
     "prompt_length/mean",
@@ -37,14 +34,14 @@ CURVES = (
 )
 
 
-def record(run: RunConfig, run_dir: Path, argv: list[str]) -> Path:
+def record(run: RunConfig, run_dir: Path) -> Path:
     """Write `record/record.json` and `record/curves.png`; publish the record of a clean run.
 
     Returns the path of the record: below `results/` when the run has no overrides.
     """
     folder = run_dir / "record"
     folder.mkdir(exist_ok=True)
-    values = build_record(run, run_dir, argv)
+    values = build_record(run, run_dir)
     path = folder / "record.json"
     records.write(values, path)
     title = f"{run.name} {run.label}, seed {run.seed}, {run.scale}"
@@ -56,7 +53,7 @@ def record(run: RunConfig, run_dir: Path, argv: list[str]) -> Path:
     return path
 
 
-def build_record(run: RunConfig, run_dir: Path, argv: list[str]) -> dict[str, Any]:
+def build_record(run: RunConfig, run_dir: Path) -> dict[str, Any]:
     """The record of a run whose other stages are done."""
     seconds = {name: read_json(run_dir / name / STAGE_FILE)["seconds"] for name in STAGES}
     results = {
@@ -68,30 +65,24 @@ def build_record(run: RunConfig, run_dir: Path, argv: list[str]) -> dict[str, An
         for suffix, benchmarks in results.items()
         for benchmark, result in benchmarks.items()
     }
+    begun = read_json(run_dir / "train" / "provenance.json")
     curves = read_curves(run_dir / "train" / "metrics.jsonl")
     responses = run.get("data.train_batch_size") * run.get("actor_rollout_ref.rollout.n")
     devices = run.recipe.gpus if run.recipe.platform == "cuda" else 0
     busy = seconds["sft"] + seconds["evaluate_base"] + seconds["train"] + seconds["evaluate"]
-    begun = (run_dir / "train" / "inputs.json").stat().st_mtime
     return {
         "schema": records.SCHEMA,
         "recipe": run.name,
         "scale": run.scale,
         "variant": run.label,
         "seed": run.seed,
-        "argv": argv,
+        "argv": begun["argv"],
         "overrides": list(run.overrides),
         "config": run.config,
         "config_sha256": provenance.sha256_json(run.config),
         "forked_from": None,
-        "provenance": {
-            "git": provenance.git_state(ROOT),
-            "packages": provenance.package_versions(),
-            "lock": provenance.lock_state(installed_lock()),
-            "hardware": provenance.hardware(),
-            "started": iso(begun),
-            "finished": iso(datetime.now(timezone.utc).timestamp()),
-        },
+        "provenance": begun["provenance"]
+        | {"finished": read_json(run_dir / "evaluate" / STAGE_FILE)["finished"]},
         "data": {
             path.stem: {
                 "rows": pq.read_metadata(path).num_rows,
@@ -132,25 +123,6 @@ def rounded(value: float | None) -> float | None:
     if value is None or value != value or abs(value) == float("inf"):
         return None
     return float(f"{value:.6g}")
-
-
-def iso(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def installed_lock() -> Path:
-    """The lock file whose torch and transformers are the installed ones."""
-    for lock in sorted((ROOT / "requirements").glob("*.txt")):
-        lines = lock.read_text().splitlines()
-        if all(
-            any(line.startswith(f"{name}=={version(name).partition('+')[0]}") for line in lines)
-            for name in ("torch", "transformers")
-        ):
-            return lock
-    raise ValueError(
-        "the installed torch and transformers match no file of requirements/; "
-        "run `bash common/setup.sh` and start through run.sh"
-    )
 
 
 def template_sha256(model: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import shutil
 from pathlib import Path
 from typing import Any
@@ -28,18 +29,19 @@ def sft(run: RunConfig, data: Path, model: Path) -> Path:
     }
 
     def make(folder: Path) -> None:
-        start = model
-        for phase, config in zip(phases, configs, strict=True):
-            start = run_phase(run, folder / phase["name"], config, data, start)
-        if start == model:
-            (folder / "model").symlink_to(Path("..") / model.name)
-        else:
-            start.rename(folder / "model")
+        # in an order that can be taken up again wherever it was interrupted
+        if not (folder / "model").exists():
+            start = model
+            for phase, config in zip(phases, configs, strict=True):
+                start = run_phase(run, folder / phase["name"], config, data, start)
+                metrics = folder / phase["name"] / "metrics.jsonl"
+                shutil.copy(metrics, folder / f"{phase['name']}.jsonl")
+            if start == model:
+                (folder / "model").symlink_to(Path("..") / model.name)
+            else:
+                start.rename(folder / "model")
         for phase in phases:
-            (folder / f"{phase['name']}.jsonl").write_bytes(
-                (folder / phase["name"] / "metrics.jsonl").read_bytes()
-            )
-            shutil.rmtree(folder / phase["name"])
+            shutil.rmtree(folder / phase["name"], ignore_errors=True)
 
     return shared_stage("sft", inputs, make, resumable=True)
 
@@ -74,6 +76,7 @@ def run_phase(
         return exported
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
+    config = copy.deepcopy(config)  # the given one is part of the stage's key
     config["data"]["train_files"] = str(data / Path(config["data"]["train_files"]).name)
     config["model"]["path"] = str(model)
     config["trainer"]["default_local_dir"] = str(folder / "checkpoints")

@@ -10,13 +10,15 @@ import time
 from pathlib import Path
 from typing import Any
 
-from common.config import STEPS_KEY, RunConfig, leaves
+from common.config import ROOT, STEPS_KEY, RunConfig, leaves
 from common.console import say
 from common.process import environment, run_child
+from common.results import provenance
 from common.runs import (
     STAGE_FILE,
     difference,
     finish_stage,
+    now,
     read_json,
     relative,
     source_digest,
@@ -43,8 +45,10 @@ COLUMNS = {
 }
 
 
-def train(run: RunConfig, run_dir: Path, data: Path, start: Path) -> Path:
+def train(run: RunConfig, run_dir: Path, data: Path, start: Path, argv: list[str]) -> Path:
     """Train to the configured number of steps; returns the folder of the exported model.
+
+    What the numbers come from (`argv`, code, packages, machine) is written down before the start.
 
     Raises ValueError when the folder holds a run of another configuration, or more steps.
     """
@@ -54,11 +58,12 @@ def train(run: RunConfig, run_dir: Path, data: Path, start: Path) -> Path:
     refuse_other_run(folder, inputs)
     folder.mkdir(parents=True, exist_ok=True)
     if not (folder / "inputs.json").exists():
+        write_json(folder / "provenance.json", {"argv": argv, "provenance": provenance_now()})
         write_json(folder / "inputs.json", inputs)
     merge_attempt(folder)
     logged = read_metrics(folder / "metrics.jsonl")
     finished = folder / STAGE_FILE
-    if finished.exists() and logged and max(logged) > steps:
+    if logged and max(logged) > steps:
         raise ValueError(
             f"{STEPS_KEY}={steps}: {relative(run_dir)} has {max(logged)} steps already; "
             "ask for as many or more, or set them aside with --fresh"
@@ -66,6 +71,8 @@ def train(run: RunConfig, run_dir: Path, data: Path, start: Path) -> Path:
     exported = folder / "checkpoints" / f"global_step_{steps}" / "actor" / "huggingface"
     if steps in logged and exported.exists():
         say(f"train: done before ({relative(folder)})")
+        if not finished.exists():  # stopped between the last step and the marker
+            finish_stage(folder, inputs, sum(a["seconds"] for a in read_attempts(folder)))
         return exported
     finished.unlink(missing_ok=True)
     resume = last_whole_checkpoint(folder, logged)
@@ -80,6 +87,17 @@ def train(run: RunConfig, run_dir: Path, data: Path, start: Path) -> Path:
         )
     finish_stage(folder, inputs, sum(a["seconds"] for a in read_attempts(folder)))
     return exported
+
+
+def provenance_now() -> dict[str, Any]:
+    """Code, packages, lock and machine of a run that starts now."""
+    return {
+        "git": provenance.git_state(ROOT),
+        "packages": provenance.package_versions(),
+        "lock": provenance.lock_state(provenance.installed_lock(ROOT / "requirements")),
+        "hardware": provenance.hardware(),
+        "started": now(),
+    }
 
 
 def train_inputs(run: RunConfig, data: Path, start: Path) -> dict[str, Any]:
@@ -128,8 +146,12 @@ def launch(run: RunConfig, run_dir: Path, folder: Path, steps: int, resume: int)
         shutil.rmtree(folder / "checkpoints", ignore_errors=True)
         (folder / "attempts.jsonl").unlink(missing_ok=True)
         say(f"train: {run.label} seed {run.seed}, {steps} steps; starting Ray and verl")
+    loggers = config["trainer"]["logger"]
+    config["trainer"]["logger"] = [*(x for x in loggers if x != "file"), "file"]
     if os.environ.get("RAY_ADDRESS"):
-        config["ray_kwargs"]["ray_init"] = {"runtime_env": {}}
+        shared = ("PYTHONPATH", "VERL_USE_EXTERNAL_MODULES", "VERL_PLATFORM")
+        variables = {k: v for k, v in environment(run.recipe.platform).items() if k in shared}
+        config["ray_kwargs"]["ray_init"] = {"runtime_env": {"env_vars": variables}}
     else:
         config["ray_kwargs"]["ray_init"]["_temp_dir"] = scratch
     write_json(folder / "config.yaml", config)
@@ -146,9 +168,9 @@ def launch(run: RunConfig, run_dir: Path, folder: Path, steps: int, resume: int)
         with Follower(title, folder / "attempt.jsonl", steps, COLUMNS) as follower:
             run_child(command, env, folder / "log.txt", follower.poll)
     finally:
+        shutil.rmtree(scratch, ignore_errors=True)
         with (folder / "attempts.jsonl").open("a") as file:
             file.write(json.dumps({"step": resume, "seconds": time.time() - started}) + "\n")
-        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def set_key(config: dict[str, Any], key: str, value: Any) -> None:
@@ -164,8 +186,9 @@ def last_whole_checkpoint(folder: Path, logged: dict[int, str]) -> int:
     if not tracker.exists():
         return 0
     newest = int(tracker.read_text())
-    whole = tracker.parent.glob("global_step_*/data.pt")
-    steps = [int(path.parent.name.split("_")[-1]) for path in whole]
+    whole = [p.parent for p in tracker.parent.glob("global_step_*/data.pt")]
+    # verl prunes `actor` of old checkpoints and leaves the rest
+    steps = [int(p.name.split("_")[-1]) for p in whole if (p / "actor").is_dir()]
     return max((s for s in steps if s <= newest and s in logged), default=0)
 
 

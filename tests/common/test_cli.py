@@ -55,6 +55,14 @@ def test_bad_input_is_one_line_and_exit_code_2(words, expected):
     assert all(word in errors(done)[0] for word in expected), done.stderr
 
 
+def test_options_may_stand_before_or_after_the_words():
+    for words in (["--json", "variant=grpo"], ["variant=grpo", "--json"]):
+        done = command("check", "gspo_moe", *words)
+        assert list(json.loads(done.stdout)) == ["micro/grpo/seed1"], done.stderr
+    unknown = command("check", "gspo_moe", "--jsn", "variant=grpo")
+    assert unknown.returncode == 2 and "--jsn" in unknown.stderr
+
+
 @pytest.mark.skipif(visible_gpus() >= 8, reason="this machine can run node8")
 def test_node8_without_gpus_is_refused_before_anything_starts():
     done = command("run", "gspo_moe", "scale=node8", RAY_ADDRESS="")

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from common import checks, schema
+from common import config, schema
 from common.checks import check_config
 from common.config import (
     ADDITIONS,
@@ -148,6 +148,19 @@ def test_a_wrong_override_is_refused_by_name(overrides, words):
         (["trainer.save_freq=-1"], "save_freq"),
         (["reward.custom_reward_function.path=pkg://common.rewards.nothing"], "nothing"),
         (["recipe.evaluation.benchmarks.test.samples=0"], "samples"),
+        (["data.train_batch_size=null"], "data.train_batch_size=None"),
+        (["actor_rollout_ref.actor.ppo_mini_batch_size=0"], "ppo_mini_batch_size=0"),
+        (["trainer.save_freq=null"], "trainer.save_freq=None"),
+        (["trainer.total_training_steps=abc"], "total_training_steps=abc"),
+        (["recipe.gpus=0"], "recipe.gpus=0"),
+        (["reward.custom_reward_function.path=pkg://nothing.at.all"], "nothing.at.all"),
+        (["reward.custom_reward_function.name=nothing"], "nothing"),
+        (["recipe.model=nothing"], "recipe.model=nothing: choose one of"),
+        (["recipe.platform=tpu"], "recipe.platform=tpu: choose one of cpu"),
+        (["recipe.evaluation.engine=nothing"], "choose one of transformers"),
+        (["recipe.data.builder=nothing"], "data/nothing.py"),
+        (["~recipe.models.moe.build.chat_template"], "build.chat_template: missing"),
+        (["actor_rollout_ref.actor.checkpoint.save_contents=[model]"], "hf_model"),
     ],
 )
 def test_an_inconsistent_configuration_is_refused(overrides, word):
@@ -250,9 +263,18 @@ def test_every_declared_addition_is_used():
         assert in_config or text.count(f'"{last}"') >= 1, f"{pattern} is used by nothing"
 
 
-def test_a_folder_that_ray_cannot_work_in_is_refused(monkeypatch, tmp_path):
-    monkeypatch.setattr(checks, "ROOT", tmp_path)
-    assert not any("space;" in fault for fault in checks.machine_faults(compose()))
-    monkeypatch.setattr(checks, "ROOT", tmp_path / "my folder")
-    (tmp_path / "my folder").mkdir()
-    assert "move" in checks.machine_faults(compose())[0]
+def test_a_folder_that_ray_or_hydra_cannot_work_in_is_refused(monkeypatch, tmp_path):
+    for name in ("my folder", "a,b", "it's"):
+        monkeypatch.setattr(config, "ROOT", tmp_path / name)
+        with pytest.raises(ValueError, match="move"):
+            compose()
+
+
+@pytest.mark.parametrize(
+    "override",
+    ["recipe.seed=2", "recipe.variant=grpo", "actor_rollout_ref.model.path=x", "data.train_files=x",
+     "trainer.resume_mode=disable", "+recipe.seeds=[1]"],
+)
+def test_keys_that_the_program_sets_are_not_the_users(override):
+    with pytest.raises(ValueError, match="the program sets this key"):
+        compose([override])

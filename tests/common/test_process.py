@@ -91,6 +91,27 @@ def test_an_interrupt_ends_every_descendant(tmp_path):
     assert not list(marked(marks[0]))
 
 
+def test_a_second_interrupt_during_the_clean_up_is_ignored(tmp_path):
+    program = """
+        import signal, time
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        time.sleep(603)
+    """
+    marks = []
+
+    def follow():
+        time.sleep(1)
+        marks.extend(p.environ().get(MARK) for p in psutil.Process().children())
+        # arrives while the child, deaf to SIGTERM, is waited for
+        subprocess.Popen(["bash", "-c", f"sleep 1; kill -INT {os.getpid()}"])
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        child(tmp_path, program, follow)
+    assert marks and not list(marked(marks[0]))
+    assert signal.getsignal(signal.SIGINT) == signal.default_int_handler
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel's parent-death signal is Linux's")
 def test_kill_9_of_the_launcher_ends_the_child(tmp_path):
     program = f"""

@@ -45,7 +45,7 @@ def spec(model, tmp_path):
         "model": str(model),
         "engine": "transformers",
         "benchmarks": {"test": {"file": str(tmp_path / "data/test.parquet"), "samples": 3}},
-        "reward": {"custom_reward_function": reward},
+        "reward": reward,
         "temperature": 1.0,
         "top_p": 1.0,
         "top_k": -1,
@@ -125,4 +125,4 @@ def test_an_unknown_architecture_and_grader_are_refused(tmp_path):
     with pytest.raises(ValueError, match="transformers has no NothingConfig"):
         build_model(tmp_path, MODEL | {"architecture": "Nothing"}, TEMPLATE, 1)
     with pytest.raises(ValueError, match="write pkg://"):
-        generation.load_grader({"custom_reward_function": {"path": "/a.py", "name": "f"}})
+        generation.load_grader({"path": "/a.py", "name": "f"})

@@ -24,7 +24,7 @@ def folder(tmp_path):
 
 def checkpoint(folder, step, whole=True):
     path = folder / "checkpoints" / f"global_step_{step}"
-    path.mkdir(parents=True)
+    (path / "actor").mkdir(parents=True)
     if whole:
         (path / "data.pt").write_bytes(b"x")
         (folder / "checkpoints" / "latest_checkpointed_iteration.txt").write_text(str(step))
@@ -49,6 +49,10 @@ def test_resume_takes_the_newest_whole_checkpoint_whose_step_is_logged(folder):
     # killed between the checkpoint and the log line of step 6: step 6 is done again
     checkpoint(folder, 6)
     assert stage.last_whole_checkpoint(folder, logged) == 4
+    # pruned by verl: the weights of step 4 are gone
+    (folder / "checkpoints/global_step_4/actor").rmdir()
+    assert stage.last_whole_checkpoint(folder, logged) == 2
+    (folder / "checkpoints/global_step_4/actor").mkdir()
     # killed in the middle of writing step 8
     checkpoint(folder, 8, whole=False)
     assert stage.last_whole_checkpoint(folder, logged | {8: ""}) == 4
@@ -84,6 +88,7 @@ def test_inputs_leave_out_steps_and_logging_and_keep_the_algorithm(prepared):
     clipped = compose("actor_rollout_ref.actor.clip_ratio_low=0.1")
     assert stage.train_inputs(clipped, *prepared) != plain
     assert any(name.startswith("common/plugin/") for name in plain["source"])
+    assert any(name.startswith("requirements/") for name in plain["source"])
 
 
 def test_fewer_steps_than_the_run_has_are_refused(prepared, tmp_path):
@@ -92,21 +97,43 @@ def test_fewer_steps_than_the_run_has_are_refused(prepared, tmp_path):
     folder.mkdir(parents=True)
     write_json(folder / "inputs.json", stage.train_inputs(run, *prepared))
     (folder / "metrics.jsonl").write_text("".join(line(s) + "\n" for s in (1, 2, 3)))
-    write_json(folder / STAGE_FILE, {})
     with pytest.raises(ValueError, match="has 3 steps already"):
-        stage.train(run, run_dir, *prepared)
+        stage.train(run, run_dir, *prepared, [])
 
 
-def test_a_finished_run_is_not_started_again(prepared, tmp_path, monkeypatch):
+@pytest.mark.parametrize("marked", [True, False], ids=["marked", "stopped before the marker"])
+def test_a_finished_run_is_not_started_again(prepared, tmp_path, monkeypatch, marked):
     run, run_dir = compose("trainer.total_training_steps=2"), tmp_path / "run"
     folder = run_dir / "train"
     exported = folder / "checkpoints/global_step_2/actor/huggingface"
     exported.mkdir(parents=True)
     write_json(folder / "inputs.json", stage.train_inputs(run, *prepared))
-    write_json(folder / STAGE_FILE, {})
+    if marked:
+        write_json(folder / STAGE_FILE, {"key": "as it was"})
     (folder / "metrics.jsonl").write_text(line(1) + "\n" + line(2) + "\n")
     monkeypatch.setattr(stage, "launch", lambda *_: pytest.fail("started again"))
-    assert stage.train(run, run_dir, *prepared) == exported
+    assert stage.train(run, run_dir, *prepared, []) == exported
+    assert (json.loads((folder / STAGE_FILE).read_text())["key"] == "as it was") == marked
+
+
+def test_what_a_run_comes_from_is_written_down_before_it_starts(prepared, tmp_path, monkeypatch):
+    class Started(Exception):
+        pass
+
+    def launch(*_):
+        raise Started
+
+    monkeypatch.setattr(stage, "launch", launch)
+    run, run_dir = compose(), tmp_path / "run"
+    path = run_dir / "train" / "provenance.json"
+    with pytest.raises(Started):
+        stage.train(run, run_dir, *prepared, ["run", "gspo_moe"])
+    first = json.loads(path.read_text())
+    assert first["argv"] == ["run", "gspo_moe"]
+    assert first["provenance"]["lock"]["file"] in ("micro.txt", "node8.txt")
+    with pytest.raises(Started):
+        stage.train(run, run_dir, *prepared, ["run", "gspo_moe", "seed=1"])
+    assert json.loads(path.read_text()) == first
 
 
 def test_verl_gets_absolute_paths_and_a_resume_point(prepared, tmp_path, monkeypatch):
@@ -126,9 +153,13 @@ def test_verl_gets_absolute_paths_and_a_resume_point(prepared, tmp_path, monkeyp
     assert config["trainer"]["resume_from_path"].endswith("train/checkpoints/global_step_10")
     assert config["trainer"]["val_before_train"] is False
     assert "recipe" not in config
+    assert config["trainer"]["logger"] == ["console", "file"]
     assert stage.read_attempts(run_dir / "train")[-1]["step"] == 10
     stage.launch(run, run_dir, run_dir / "train", 50, 0)
     assert seen["config"]["trainer"]["resume_mode"] == "disable"
     assert not (run_dir / "train/checkpoints").exists()
+    only_console = compose("trainer.logger=[console]")
+    stage.launch(only_console, run_dir, run_dir / "train", 50, 0)
+    assert seen["config"]["trainer"]["logger"] == ["console", "file"]
     # nothing is left in the scratch folder that Ray's files went to
     assert not stage.Path(seen["env"]["TMPDIR"]).exists()

@@ -1,0 +1,95 @@
+"""The SFT stage goes on after an interruption at any point, with the same key."""
+
+import shutil
+
+import pytest
+
+from common import runs
+from common.config import compose_run, recipe_folder
+from common.results.provenance import sha256_json
+from common.runs import STAGE_FILE, read_json, write_json
+from common.stages import sft as stage
+
+GSPO = recipe_folder("gspo_moe")
+
+
+@pytest.fixture
+def inputs(tmp_path, monkeypatch):
+    monkeypatch.setattr(runs, "STORE", tmp_path / "store")
+    folders = []
+    for name in ("data", "model"):
+        (tmp_path / "store" / name).mkdir(parents=True)
+        write_json(tmp_path / "store" / name / STAGE_FILE, {"key": name})
+        folders.append(tmp_path / "store" / name)
+    return folders
+
+
+@pytest.fixture
+def trainer(monkeypatch):
+    """verl's SFT trainer replaced by one that writes what verl would."""
+    started = []
+
+    def run_child(command, env, log, follow):
+        folder = log.parent
+        started.append(folder.name)
+        steps = read_json(folder / "config.yaml")["trainer"]["total_training_steps"]
+        exported = folder / "checkpoints" / f"global_step_{steps}" / "huggingface"
+        exported.mkdir(parents=True)
+        (exported / "weights").write_text(folder.name)
+        (folder / "metrics.jsonl").write_text("")
+
+    monkeypatch.setattr(stage, "run_child", run_child)
+    return started
+
+
+def compose():
+    return compose_run(GSPO, "micro", "gspo", 1)
+
+
+def test_each_phase_starts_from_the_one_before_and_the_last_is_the_model(inputs, trainer):
+    final = stage.sft(compose(), *inputs)
+    assert trainer == ["learn", "unlearn"]
+    assert (final / "model" / "weights").read_text() == "unlearn"
+    finished = read_json(final / STAGE_FILE)
+    assert final.name == f"sft-{finished['key'][:12]}"
+    assert finished["key"] == sha256_json(finished["inputs"])
+    assert str(inputs[0].parent) not in (final / STAGE_FILE).read_text()
+
+
+@pytest.mark.parametrize("broken", ["copy", "rmtree", "second phase"])
+def test_an_interruption_anywhere_is_taken_up_again(inputs, trainer, monkeypatch, broken):
+    wanted = stage.sft(compose(), *inputs)
+    shutil.rmtree(wanted)
+    trainer.clear()
+    with monkeypatch.context() as patch:
+        if broken == "second phase":
+            whole = stage.run_phase
+
+            def run_phase(run, folder, *rest):
+                if folder.name == "unlearn":
+                    raise OSError(28, "No space left on device")
+                return whole(run, folder, *rest)
+
+            patch.setattr(stage, "run_phase", run_phase)
+        else:
+
+            def fails(*_, **__):
+                raise OSError(28, "No space left on device")
+
+            if broken == "copy":
+                patch.setattr(shutil, "copy", fails)
+            else:
+                removed = shutil.rmtree
+                # the clean-up after the model is in its place
+                patch.setattr(
+                    shutil,
+                    "rmtree",
+                    lambda path, **k: fails()
+                    if (path.parent / "model").exists()
+                    else removed(path, **k),
+                )
+        with pytest.raises(OSError):
+            stage.sft(compose(), *inputs)
+    assert stage.sft(compose(), *inputs) == wanted
+    assert trainer.count("learn") == 1
+    assert (wanted / "model" / "weights").read_text() == "unlearn"
