@@ -96,10 +96,15 @@ def render_terminal(report: Report, console: Console) -> None:
         arms = {r.variant for r in report.rows if r.scale == scale and r.ours}
         shown = [r for r in report.rows if r.scale == scale and r.variant in arms]
         rows = [_row_cells(r, _records) for r in shown]
-        verdicts = [_verdict_cells(v) for v in report.verdicts if v.scale == scale]
         same = ("seeds", "scale", "records", *(() if scale == PAPER_SCALE else ("difference",)))
         _print(console, f"{report.recipe} at {scale}", ROW_HEAD, rows, same)
-        _print(console, f"claims at {scale}", VERDICT_HEAD, verdicts, ("kind", "seeds", "scale"))
+        verdicts = [v for v in report.verdicts if v.scale == scale]
+        if verdicts:
+            console.print(f"claims at {scale}", style="italic")
+        for verdict in verdicts:
+            name, _, printed, ours, band, text, *_ = _verdict_cells(verdict)
+            measured = f" (ours {ours}; band {band}; paper {printed})" if verdict.seeds else ""
+            console.print(f"- {escape(name)}: [bold]{text}[/bold]{escape(measured)}")
     if not ran:
         console.print(f"{report.recipe}: no record yet")
     if report.sources:
@@ -113,7 +118,7 @@ def _print(
         return
     names = head.split(" | ")
     kept = [i for i, name in enumerate(names) if name not in left_out]
-    table = Table(title=title, title_justify="left", show_lines=title.startswith("claims"))
+    table = Table(title=title, title_justify="left")
     for i in kept:
         table.add_column(names[i], overflow="fold", min_width=8)
     for cells in lines:
@@ -177,7 +182,7 @@ def _estimate(ours: Estimate, factor: int = 1) -> str:
         return f"{value}{unit}"
     if not np.isfinite(ours.interval).all():
         return f"{value}{unit} (no interval: too few {ours.over})"
-    low, high = (f"{end * factor:.4g}" for end in ours.interval)
+    low, high = (f"{end * factor:.3g}" for end in ours.interval)
     return f"{value}{unit} [{low}, {high}] over {ours.over}"
 
 

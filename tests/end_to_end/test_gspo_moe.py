@@ -89,8 +89,9 @@ def test_reading_commands_of_the_readme(checkout, main_run, command):
     done = checkout.shell(command, timeout=120)
     assert done.returncode == 0, done.stderr
     if "claims" in command:
-        verdicts = {v["claim"]["id"]: v for v in json.loads(done.stdout)["verdicts"]}
-        assert verdicts["clip_fraction"]["value"] > 1
+        found = {(v["claim"]["id"], v["scale"]): v for v in json.loads(done.stdout)["verdicts"]}
+        assert found["clip_fraction", "micro"]["value"] > 1
+        assert found["clip_fraction", "node8"]["result"] == "not run"
 
 
 def test_overrides_run_apart_resume_and_touch_no_record(checkout, main_run):
