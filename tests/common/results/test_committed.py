@@ -1,0 +1,31 @@
+"""The committed pages say what the committed records say, and nothing else."""
+
+import json
+import re
+
+import pytest
+
+from common.config import ROOT
+from common.results.record import load_all
+from common.results.tables import build_report, render_markdown
+
+PAGES = sorted(ROOT.glob("results/*/README.md"))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.parent.name)
+def test_the_page_is_what_its_records_give(page):
+    report = build_report(ROOT / "recipes" / page.parent.name, ROOT / "results")
+    assert page.read_text() == render_markdown(report)
+    assert all((page.parent / figure).is_file() for figure in report.figures)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.parent.name)
+def test_committed_records_were_made_from_committed_code_and_name_no_machine(page):
+    records = load_all(page.parent)
+    assert records
+    for record in records:
+        assert record["provenance"]["git"]["dirty"] is False
+        assert record["argv"][:2] == ["run", record["recipe"]]
+        # the one absolute path is a default of verl's own
+        paths = set(re.findall(r'"(/[^"]+)"', json.dumps(record)))
+        assert paths <= {"/tmp/ray/session_latest/metrics/prometheus/prometheus.yml"}
