@@ -28,10 +28,14 @@ class StageError(RuntimeError):
 
 
 def environment(platform: str, **extra: str) -> dict[str, str]:
-    """The environment of a child: our modules on the path, verl's plugin loaded, quiet tools."""
-    env = dict(os.environ)
-    env |= {
-        "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), env.get("PYTHONPATH")])),
+    """The environment of a child: this process's, with our settings over it."""
+    return dict(os.environ) | settings(platform) | extra
+
+
+def settings(platform: str) -> dict[str, str]:
+    """Our modules on the path, verl's plugin loaded, quiet tools."""
+    env = {
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
         "PYTHONUNBUFFERED": "1",
         "VERL_USE_EXTERNAL_MODULES": "common.plugin",
         "TOKENIZERS_PARALLELISM": "false",
@@ -42,10 +46,11 @@ def environment(platform: str, **extra: str) -> dict[str, str]:
         # TransferQueue's default of 8 makes it warn at every operation where there are fewer cores
         "TQ_NUM_THREADS": str(min(8, psutil.cpu_count(logical=False) or 1)),
     }
-    env.setdefault("OMP_NUM_THREADS", "1" if platform == "cpu" else "8")
+    default = "1" if platform == "cpu" else "8"
+    env["OMP_NUM_THREADS"] = os.environ.get("OMP_NUM_THREADS", default)
     if platform == "cpu":
         env |= {"VERL_PLATFORM": "cpu", "HF_HUB_OFFLINE": "1"}
-    return env | extra
+    return env
 
 
 def run_child(

@@ -12,7 +12,7 @@ from typing import Any
 
 from common.config import ROOT, STEPS_KEY, RunConfig, leaves
 from common.console import say
-from common.process import environment, run_child
+from common.process import environment, run_child, settings
 from common.results import provenance
 from common.runs import (
     STAGE_FILE,
@@ -148,19 +148,18 @@ def launch(run: RunConfig, run_dir: Path, folder: Path, steps: int, resume: int)
         say(f"train: {run.label} seed {run.seed}, {steps} steps; starting Ray and verl")
     loggers = config["trainer"]["logger"]
     config["trainer"]["logger"] = [*(x for x in loggers if x != "file"), "file"]
+    loggers_write_to = {
+        "VERL_FILE_LOGGER_PATH": str(folder / "attempt.jsonl"),
+        "TENSORBOARD_DIR": str(folder / "tensorboard"),
+    }
     if os.environ.get("RAY_ADDRESS"):
-        shared = ("PYTHONPATH", "VERL_USE_EXTERNAL_MODULES", "VERL_PLATFORM")
-        variables = {k: v for k, v in environment(run.recipe.platform).items() if k in shared}
+        # a worker on a cluster inherits from its node's daemon, not from this process
+        variables = settings(run.recipe.platform) | loggers_write_to
         config["ray_kwargs"]["ray_init"] = {"runtime_env": {"env_vars": variables}}
     else:
         config["ray_kwargs"]["ray_init"]["_temp_dir"] = scratch
     write_json(folder / "config.yaml", config)
-    env = environment(
-        run.recipe.platform,
-        VERL_FILE_LOGGER_PATH=str(folder / "attempt.jsonl"),
-        TENSORBOARD_DIR=str(folder / "tensorboard"),
-        TMPDIR=scratch,
-    )
+    env = environment(run.recipe.platform, TMPDIR=scratch, **loggers_write_to)
     command = ["-m", "verl.trainer.main_ppo", "--config-path", str(folder)]
     command += ["--config-name", "config", f"hydra.run.dir={folder}", "hydra.output_subdir=null"]
     title, started = f"train {run.label}", time.time()
