@@ -10,6 +10,7 @@ from omegaconf import OmegaConf
 from common.checks import check_config, machine_faults
 from common.config import RunConfig, compose_run, recipe_folder, split_words
 from common.console import say
+from common.process import end_left_over
 from common.runs import link, locked, relative
 from common.stages.evaluate import evaluate, evaluate_start
 from common.stages.prepare_data import prepare_data
@@ -58,6 +59,7 @@ def execute(run: RunConfig, argv: list[str], fresh: bool) -> Path:
     Only one process may work in a run's folder; a second one is refused.
     """
     with locked(run.run_dir / "lock", None):
+        end_left_over(run.run_dir)
         if fresh:
             set_aside(run)
         words = f"scale={run.scale} variant={run.label} seed={run.seed}"

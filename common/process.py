@@ -6,20 +6,24 @@ import contextlib
 import ctypes
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
-import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
 
 from common.config import ROOT
+from common.console import say
 
 # Every descendant inherits this variable, Ray's daemons and workers included; it finds them again.
-MARK = "RECIPE_STAGE_ID"
+# Its value is the folder that they write to: who holds that folder's lock may end them.
+MARK = "RECIPE_STAGE_FOLDER"
+# Less free space than this after a failure: the disk is what failed.
+FULL_BYTES = 20e6
 _EXCEPTION = re.compile(r"^(?:\S+ )?((?:\w+\.)*\w*(?:Error|Exception|Interrupt)\w*(?:: .*)?)$")
 
 
@@ -64,7 +68,7 @@ def run_child(
     Whatever ends it (success, failure, Ctrl-C), no descendant is left running.
     Raises StageError with the child's last exception line when it fails.
     """
-    mark = uuid.uuid4().hex
+    mark = str(log.parent.resolve())
     with log.open("ab") as output:
         begin = output.tell()
         child = subprocess.Popen(
@@ -107,21 +111,38 @@ def _end_descendants(mark: str, child: subprocess.Popen[bytes]) -> None:
         child.send_signal(signal.SIGTERM)
         with contextlib.suppress(subprocess.TimeoutExpired):
             child.wait(timeout=5)
-    left = list(marked(mark))
-    for process in left:
-        with contextlib.suppress(psutil.Error):
-            process.kill()
-    psutil.wait_procs(left, timeout=5)
+    kill_marked(mark)
     if child.poll() is None:
         child.kill()
         child.wait()
 
 
+def end_left_over(folder: Path) -> None:
+    """End what a launcher that was itself killed by force left at work in `folder` or below.
+
+    The caller holds the folder's lock, so no living launcher answers for such a process.
+    """
+    ended = kill_marked(str(folder.resolve()))
+    if ended:
+        say(f"ended {ended} processes that a killed run had left at work here")
+
+
+def kill_marked(mark: str) -> int:
+    """Kill the processes that carry the mark, and wait until they are gone; how many there were."""
+    left = list(marked(mark))
+    for process in left:
+        with contextlib.suppress(psutil.Error):
+            process.kill()
+    psutil.wait_procs(left, timeout=5)
+    return len(left)
+
+
 def marked(mark: str) -> Iterator[psutil.Process]:
-    """Processes, other than this one, whose environment carries the mark."""
+    """Processes, other than this one, whose environment carries the mark of a folder (or below)."""
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
-            if process.pid != os.getpid() and process.environ().get(MARK) == mark:
+            found = process.environ().get(MARK, "") if process.pid != os.getpid() else ""
+            if f"{found}/".startswith(f"{mark}/"):
                 yield process
 
 
@@ -132,14 +153,25 @@ def _end_with_parent() -> None:
 
 
 def _reason(log: Path, begin: int, code: int) -> str:
-    """The last exception line of the log (Ray prefixes workers' lines), or the exit code."""
+    """Why the process failed, in one line."""
+    where = f"see {log.relative_to(ROOT) if log.is_relative_to(ROOT) else log}"
+    found = last_error(log, begin)
+    if shutil.disk_usage(log.parent).free < FULL_BYTES and "No space left" not in (found or ""):
+        # torch reports a failed write, not why
+        found = "No space left on device" + (f": {found}" if found else "")
+    if found:
+        return f"{found} (exit code {code}; {where})"
+    return f"the process ended with exit code {code}; {where}"
+
+
+def last_error(log: Path, begin: int = 0) -> str | None:
+    """The last exception line of a log from byte `begin` on (Ray prefixes workers' lines)."""
     with log.open("rb") as file:
         file.seek(max(begin, log.stat().st_size - 200_000))
         lines = file.read().decode("utf-8", "replace").splitlines()
-    where = f"see {log.relative_to(ROOT) if log.is_relative_to(ROOT) else log}"
     for line in reversed(lines):
         clean = re.sub(r"\x1b\[[0-9;]*m", "", line)
         match = _EXCEPTION.match(re.sub(r"^\([^)]*pid=\d+[^)]*\)\s*", "", clean))
         if match:
-            return f"{match.group(1)[:300]} (exit code {code}; {where})"
-    return f"the process ended with exit code {code}; {where}"
+            return match.group(1)[:300]
+    return None

@@ -21,6 +21,7 @@ from typing import Any
 
 from common.config import ROOT
 from common.console import say
+from common.process import end_left_over
 from common.results.provenance import installed_lock, sha256_file, sha256_json
 
 STORE = ROOT / "runs" / ".store"
@@ -98,6 +99,7 @@ def shared_stage(
     partial = STORE / f"{name}-{key[:12]}.partial"
     with locked(STORE / f"{name}-{key[:12]}.lock", f"{name}: another run is making it; waiting"):
         if not (final / STAGE_FILE).exists():
+            end_left_over(partial)
             if not resumable:
                 shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir(parents=True, exist_ok=True)

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from common.config import ROOT, recipe_folder, split_words
 from common.pipeline import plan, prepare
+from common.process import end_left_over
 from common.runs import STORE, locked, relative, write_json
 from common.stages.train import read_metrics, train
 
@@ -38,6 +39,7 @@ def sweep_key(recipe: str, words: list[str]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for run in runs:
         with locked(run.run_dir / "lock", None):
+            end_left_over(run.run_dir)
             data, start = prepare(run)
             train(run, run.run_dir, data, start, ["sweep", run.name, *words])
         entry = {"score": validation_score(run.run_dir), "with": others}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,29 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from common.console import console, say
 
 
+class NewLines:
+    """Reads the whole lines of verl's `file` logger (`{"step": n, "data": {...}}`) once each."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._offset = 0
+
+    def read(self) -> Iterator[tuple[int, dict[str, Any]]]:
+        """(step, metrics) of the lines written since the last call."""
+        if not self.path.exists():
+            return
+        with self.path.open("rb") as file:
+            file.seek(self._offset)
+            text = file.read()
+        whole = text.rfind(b"\n") + 1
+        self._offset += whole
+        for line in text[:whole].splitlines():
+            record = json.loads(line)
+            yield int(record["step"]), record["data"]
+
+
 class Follower:
-    """Reads new lines of verl's `file` logger (`{"step": n, "data": {...}}`) as they appear.
+    """Shows new lines of a metrics file as they appear.
 
     `columns`: short name to print -> metric key. `every`: print each n-th step's line.
     """
@@ -20,9 +42,9 @@ class Follower:
     def __init__(
         self, title: str, path: Path, total: int, columns: dict[str, str], every: int | None = None
     ) -> None:
-        self.title, self.path, self.total, self.columns = title, path, total, columns
+        self.title, self.total, self.columns = title, total, columns
         self.every = every or max(1, total // 10)
-        self._offset = 0
+        self._lines = NewLines(path)
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -43,16 +65,8 @@ class Follower:
 
     def poll(self) -> None:
         """Print what has been logged since the last call."""
-        if not self.path.exists():
-            return
-        with self.path.open("rb") as file:
-            file.seek(self._offset)
-            text = file.read()
-        whole = text.rfind(b"\n") + 1
-        self._offset += whole
-        for line in text[:whole].splitlines():
-            record = json.loads(line)
-            self._show(int(record["step"]), record["data"])
+        for step, data in self._lines.read():
+            self._show(step, data)
 
     def _show(self, step: int, data: dict[str, Any]) -> None:
         self._bar.update(self._task, completed=step)

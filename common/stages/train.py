@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -24,6 +25,7 @@ from common.runs import (
     source_digest,
     write_json,
 )
+from common.stages.loggers import OWN, Loggers
 from common.stages.progress import Follower
 
 # Keys that name files below the run's folder; verl gets them as absolute paths.
@@ -76,6 +78,7 @@ def train(run: RunConfig, run_dir: Path, data: Path, start: Path, argv: list[str
         return exported
     finished.unlink(missing_ok=True)
     resume = last_whole_checkpoint(folder, logged)
+    drop_checkpoints(folder, resume, run.get("trainer.max_actor_ckpt_to_keep"))
     keep = {step: line for step, line in logged.items() if step <= resume} if resume else {}
     write_metrics(folder / "metrics.jsonl", keep)
     launch(run, run_dir, folder, steps, resume)
@@ -126,8 +129,7 @@ def refuse_other_run(folder: Path, inputs: dict[str, Any]) -> None:
 
 def launch(run: RunConfig, run_dir: Path, folder: Path, steps: int, resume: int) -> None:
     """One attempt of `verl.trainer.main_ppo`, from scratch or from checkpoint `resume`."""
-    # Unix sockets allow about 100 characters, so Ray's files cannot live below the run's folder.
-    scratch = tempfile.mkdtemp(prefix="recipe-", dir="/tmp")
+    scratch = make_scratch(folder)
     config = {k: v for k, v in run.config.items() if k not in ("recipe", "scale", "variant")}
     config = json.loads(json.dumps(config))
     for key in PATH_KEYS:
@@ -144,10 +146,8 @@ def launch(run: RunConfig, run_dir: Path, folder: Path, steps: int, resume: int)
     else:
         config["trainer"]["resume_mode"] = "disable"
         shutil.rmtree(folder / "checkpoints", ignore_errors=True)
-        (folder / "attempts.jsonl").unlink(missing_ok=True)
         say(f"train: {run.label} seed {run.seed}, {steps} steps; starting Ray and verl")
-    loggers = config["trainer"]["logger"]
-    config["trainer"]["logger"] = [*(x for x in loggers if x != "file"), "file"]
+    config["trainer"]["logger"] = list(OWN)
     loggers_write_to = {
         "VERL_FILE_LOGGER_PATH": str(folder / "attempt.jsonl"),
         "TENSORBOARD_DIR": str(folder / "tensorboard"),
@@ -162,14 +162,41 @@ def launch(run: RunConfig, run_dir: Path, folder: Path, steps: int, resume: int)
     env = environment(run.recipe.platform, TMPDIR=scratch, **loggers_write_to)
     command = ["-m", "verl.trainer.main_ppo", "--config-path", str(folder)]
     command += ["--config-name", "config", f"hydra.run.dir={folder}", "hydra.output_subdir=null"]
-    title, started = f"train {run.label}", time.time()
+    before = read_attempts(folder) if resume else []
+    write_json(folder / "attempts.json", [*before, {"step": resume, "started": time.time()}])
+    follower = Follower(f"train {run.label}", folder / "attempt.jsonl", steps, COLUMNS)
+    loggers = Loggers(run.get("trainer.logger"), folder, env)
+
+    def follow() -> None:
+        follower.poll()
+        loggers.poll()
+
     try:
-        with Follower(title, folder / "attempt.jsonl", steps, COLUMNS) as follower:
-            run_child(command, env, folder / "log.txt", follower.poll)
+        with follower, loggers:
+            run_child(command, env, folder / "log.txt", follow)
     finally:
-        shutil.rmtree(scratch, ignore_errors=True)
-        with (folder / "attempts.jsonl").open("a") as file:
-            file.write(json.dumps({"step": resume, "seconds": time.time() - started}) + "\n")
+        drop_scratch(folder)
+        write_json(folder / "attempts.json", read_attempts(folder))
+
+
+def make_scratch(folder: Path) -> str:
+    """A new folder for Ray's files, found again as `folder/scratch` when this process is killed.
+
+    Unix sockets allow about 100 characters, so it cannot lie below the run's folder.
+    """
+    drop_scratch(folder)
+    path = tempfile.mkdtemp(prefix="recipe-", dir="/tmp")
+    (folder / "scratch").symlink_to(path)
+    return path
+
+
+def drop_scratch(folder: Path) -> None:
+    link = folder / "scratch"
+    if link.is_symlink():
+        path = link.readlink()
+        if path.parent == Path("/tmp") and path.name.startswith("recipe-"):
+            shutil.rmtree(path, ignore_errors=True)
+        link.unlink()
 
 
 def set_key(config: dict[str, Any], key: str, value: Any) -> None:
@@ -180,15 +207,33 @@ def set_key(config: dict[str, Any], key: str, value: Any) -> None:
 
 
 def last_whole_checkpoint(folder: Path, logged: dict[int, str]) -> int:
-    """The newest checkpoint that verl finished and whose step is logged; 0 when there is none."""
-    tracker = folder / "checkpoints" / "latest_checkpointed_iteration.txt"
-    if not tracker.exists():
-        return 0
-    newest = int(tracker.read_text())
-    whole = [p.parent for p in tracker.parent.glob("global_step_*/data.pt")]
-    # verl prunes `actor` of old checkpoints and leaves the rest
-    steps = [int(p.name.split("_")[-1]) for p in whole if (p / "actor").is_dir()]
+    """The newest checkpoint that verl finished and whose step is logged; 0 when there is none.
+
+    verl logs a step after it has saved it, so what is not logged may be half a checkpoint.
+    """
+    steps = [step for step, path in checkpoints(folder).items() if (path / "data.pt").exists()]
+    newest = max(logged, default=0)
+    with contextlib.suppress(OSError, ValueError):  # missing, or emptied by a kill in its rewriting
+        newest = int((folder / "checkpoints" / "latest_checkpointed_iteration.txt").read_text())
     return max((s for s in steps if s <= newest and s in logged), default=0)
+
+
+def checkpoints(folder: Path) -> dict[int, Path]:
+    """Step -> folder of the checkpoints that still hold weights, finished or not."""
+    found = (folder / "checkpoints").glob("global_step_*")
+    # verl prunes `actor` of old checkpoints and leaves the rest
+    return {int(p.name.split("_")[-1]): p for p in found if (p / "actor").is_dir()}
+
+
+def drop_checkpoints(folder: Path, resume: int, keep: int | None) -> None:
+    """Make room before going on from `resume`: what is newer is done again, and maybe half.
+
+    verl prunes what it wrote since it started; older checkpoints are dropped here, where `keep`
+    (verl's max_actor_ckpt_to_keep) limits their number.
+    """
+    for step, path in checkpoints(folder).items():
+        if step > resume or (keep and step < resume):
+            shutil.rmtree(path)
 
 
 def read_metrics(path: Path) -> dict[int, str]:
@@ -219,6 +264,11 @@ def merge_attempt(folder: Path) -> None:
 
 
 def read_attempts(folder: Path) -> list[dict[str, Any]]:
-    """One entry for each start of the trainer: the step it went on from, and its seconds."""
-    path = folder / "attempts.jsonl"
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    """One entry for each start of the trainer: the step it went on from, and its seconds.
+
+    An attempt that was killed could not write them: they last until its log's last line.
+    """
+    path, log = folder / "attempts.json", folder / "log.txt"
+    attempts = read_json(path) if path.exists() else []
+    end = log.stat().st_mtime if log.exists() else 0.0
+    return [{"seconds": max(0.0, end - a["started"])} | a for a in attempts]

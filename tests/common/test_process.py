@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from common.config import ROOT
-from common.process import MARK, StageError, environment, marked, run_child
+from common.process import MARK, StageError, end_left_over, environment, marked, run_child
 
 
 def child(tmp_path, program, follow=lambda: None):
@@ -131,6 +131,33 @@ def test_kill_9_of_the_launcher_ends_the_child(tmp_path):
     with pytest.raises(psutil.NoSuchProcess):
         psutil.Process(pid).wait(timeout=20)
         psutil.Process(pid)
+
+
+def test_what_a_killed_launcher_left_is_ended_by_who_holds_the_folder(tmp_path, capfd):
+    def sleeper(folder):
+        env = os.environ | {MARK: str(folder)}
+        return subprocess.Popen([sys.executable, "-c", "import time; time.sleep(604)"], env=env)
+
+    run = tmp_path / "seed1"
+    left = [sleeper(run), sleeper(run / "train")]
+    other = sleeper(tmp_path / "seed11")
+    try:
+        end_left_over(run)
+        for ended in left:
+            ended.wait(timeout=10)  # raises TimeoutExpired while it sleeps
+        assert other.poll() is None
+        assert "ended 2 processes" in capfd.readouterr().err
+        end_left_over(run)
+        assert not capfd.readouterr().err
+    finally:
+        other.kill()
+        other.wait()
+
+
+def test_a_failure_on_a_full_disk_says_so(tmp_path, monkeypatch):
+    monkeypatch.setattr("common.process.FULL_BYTES", float("inf"))
+    with pytest.raises(StageError, match="No space left on device: RuntimeError: write failed"):
+        child(tmp_path, "raise RuntimeError('write failed')")
 
 
 def test_the_environment_loads_the_plugin_and_switches_the_cpu_parts():

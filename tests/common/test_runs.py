@@ -1,6 +1,7 @@
 """Run folders: keys, the store of shared stages, locks."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -8,6 +9,7 @@ import pytest
 
 from common import runs
 from common.config import ROOT
+from common.process import MARK
 
 
 @pytest.fixture
@@ -45,6 +47,19 @@ def test_an_interrupted_stage_is_made_anew_or_resumed(store):
             runs.shared_stage("sft", inputs, breaks, resumable)
         final = runs.shared_stage("sft", inputs, make, resumable)
         assert (final / "seen").read_text() == str(resumable)
+
+
+def test_a_process_that_still_works_on_an_interrupted_stage_is_ended_first(store):
+    def breaks(folder):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        runs.shared_stage("sft", {}, breaks, resumable=True)
+    (partial,) = store.glob("sft-*.partial")
+    env = os.environ | {MARK: str(partial / "learn")}
+    left = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(605)"], env=env)
+    runs.shared_stage("sft", {}, lambda folder: None, resumable=True)
+    left.wait(timeout=10)  # raises TimeoutExpired while it sleeps
 
 
 @pytest.mark.parametrize("damage", ["change", "delete"])

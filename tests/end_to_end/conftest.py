@@ -40,12 +40,12 @@ class Checkout:
             check=False,
         )
 
-    def start(self, command: str, log: Path) -> subprocess.Popen:
+    def start(self, command: str, log: Path, **variables: str) -> subprocess.Popen:
         with log.open("w") as output:
             return subprocess.Popen(
                 ["bash", "-c", f"exec {command}"],
                 cwd=self.path,
-                env=self.environment(),
+                env=self.environment() | variables,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
@@ -77,7 +77,11 @@ class Checkout:
 
 @pytest.fixture(scope="session")
 def checkout(tmp_path_factory):
-    path = tmp_path_factory.mktemp("end_to_end") / "checkout"
+    return fresh_checkout(tmp_path_factory.mktemp("end_to_end") / "checkout")
+
+
+def fresh_checkout(path: Path) -> Checkout:
+    """A copy of this tree in `path`, committed, with this tree's environment."""
     listed = subprocess.run(
         ["git", "ls-files", "-co", "--exclude-standard", "-z"],
         cwd=ROOT,

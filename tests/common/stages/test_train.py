@@ -1,6 +1,7 @@
 """What the train stage decides before and after verl runs: resume points, metrics, refusals."""
 
 import json
+import os
 
 import pytest
 
@@ -56,6 +57,48 @@ def test_resume_takes_the_newest_whole_checkpoint_whose_step_is_logged(folder):
     # killed in the middle of writing step 8
     checkpoint(folder, 8, whole=False)
     assert stage.last_whole_checkpoint(folder, logged | {8: ""}) == 4
+    # killed while verl rewrote its tracker
+    (folder / "checkpoints" / "latest_checkpointed_iteration.txt").write_text("")
+    assert stage.last_whole_checkpoint(folder, logged) == 4
+
+
+def test_what_is_newer_than_the_resume_point_is_dropped_and_old_ones_are_limited(folder):
+    def left():
+        return sorted(stage.checkpoints(folder))
+
+    for step in (2, 4, 6):
+        checkpoint(folder, step)
+    checkpoint(folder, 8, whole=False)
+    stage.drop_checkpoints(folder, 6, None)
+    assert left() == [2, 4, 6]
+    stage.drop_checkpoints(folder, 4, 2)
+    assert left() == [4]
+
+
+def test_an_attempt_that_was_killed_lasts_until_its_last_word(folder):
+    assert stage.read_attempts(folder) == []
+    write_json(
+        folder / "attempts.json",
+        [{"step": 0, "started": 100.0, "seconds": 7.0}, {"step": 2, "started": 1000.0}],
+    )
+    (folder / "log.txt").write_text("the last word")
+    os.utime(folder / "log.txt", (1030, 1030))
+    assert [a["seconds"] for a in stage.read_attempts(folder)] == [7.0, 30.0]
+
+
+def test_the_scratch_folder_of_a_killed_run_is_found_again(folder):
+    first = stage.make_scratch(folder)
+    second = stage.make_scratch(folder)
+    assert not os.path.exists(first) and os.path.isdir(second)
+    stage.drop_scratch(folder)
+    assert not os.path.exists(second) and not list(folder.iterdir())
+
+
+def test_no_other_folder_than_a_scratch_folder_is_removed(folder, tmp_path):
+    (tmp_path / "precious").mkdir()
+    (folder / "scratch").symlink_to(tmp_path / "precious")
+    stage.drop_scratch(folder)
+    assert (tmp_path / "precious").is_dir()
 
 
 def test_another_configuration_in_the_folder_is_refused_with_the_first_difference(folder):

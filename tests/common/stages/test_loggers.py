@@ -1,0 +1,79 @@
+"""Loggers beside the trainer: fed while it runs, and only a warning when they fail."""
+
+import json
+import os
+import time
+
+import pytest
+from verl.utils.tracking import Tracking
+
+from common.process import environment
+from common.runs import write_json
+from common.stages import loggers
+
+pytestmark = pytest.mark.component
+
+
+@pytest.fixture
+def said(monkeypatch):
+    lines = []
+    monkeypatch.setattr(loggers, "say", lines.append)
+    return lines
+
+
+@pytest.fixture
+def folder(tmp_path):
+    trainer = {"project_name": "p", "experiment_name": "e"}
+    write_json(tmp_path / "config.yaml", {"trainer": trainer})
+    return tmp_path
+
+
+def env(folder):
+    keyless = {k: v for k, v in os.environ.items() if not k.startswith("WANDB")}
+    service = {"TENSORBOARD_DIR": str(folder / "tensorboard"), "HOME": str(folder)}
+    return keyless | environment("cpu") | service | {"WANDB_DIR": str(folder)}
+
+
+def line(step):
+    return json.dumps({"step": step, "data": {"critic/score/mean": step / 10}}) + "\n"
+
+
+def test_a_logger_gets_every_line(folder, said):
+    with loggers.Loggers(["console", "tensorboard", "file"], folder, env(folder)) as running:
+        with (folder / "attempt.jsonl").open("w") as file:
+            file.write(line(1))
+        running.poll()
+        with (folder / "attempt.jsonl").open("a") as file:
+            file.write(line(2))
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    found = EventAccumulator(str(folder / "tensorboard"))
+    found.Reload()
+    scalars = found.Scalars("critic/score/mean")
+    assert [(s.step, round(s.value, 3)) for s in scalars] == [(1, 0.1), (2, 0.2)]
+    assert not said
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"), [("wandb", "UsageError"), ("mlflow", "ModuleNotFoundError")]
+)
+def test_one_without_its_service_is_one_warning(folder, said, name, reason):
+    with loggers.Loggers([name], folder, env(folder)) as running:
+        deadline = time.time() + 120
+        while running.child and time.time() < deadline:
+            running.poll()
+            time.sleep(0.1)
+    (warning,) = said
+    assert f"trainer.logger={name} failed: " in warning and reason in warning
+    assert "the run goes on" in warning
+
+
+def test_without_other_loggers_nothing_is_started(folder, said):
+    with loggers.Loggers(["console", "file"], folder, env(folder)) as running:
+        running.poll()
+        assert running.child is None
+    assert not said and not (folder / "loggers.txt").exists()
+
+
+def test_the_known_ones_are_verls():
+    assert set(loggers.KNOWN) == set(Tracking.supported_backend) - {"rl_insight"}
