@@ -47,6 +47,7 @@ ADDITIONS = (
     "actor_rollout_ref.model.override_config.*",
     "critic.model.override_config.*",
     "actor_rollout_ref.actor.fsdp_config.mixed_precision.*",
+    "actor_rollout_ref.actor.fsdp_config.router_replay.*",
     "actor_rollout_ref.rollout.engine_kwargs.*",
     "ray_kwargs.ray_init.num_gpus",
     "ray_kwargs.ray_init.include_dashboard",
@@ -85,6 +86,11 @@ class RunConfig:
             return self.variant
         keys = sorted(STEPS_KEY if _key(o) == STEPS_KEY else o for o in self.overrides)
         return f"{self.variant}+{hashlib.sha256('|'.join(keys).encode()).hexdigest()[:8]}"
+
+    @property
+    def ranks(self) -> int:
+        """Trainer processes on all nodes."""
+        return int(self.get("trainer.nnodes")) * self.recipe.gpus
 
     @property
     def run_dir(self) -> Path:
@@ -171,9 +177,9 @@ def compose_run(
     return RunConfig(folder, scale, variant, recipe.seed, tuple(overrides), config, recipe)
 
 
-def compose_sft(deltas: list[dict[str, Any]], where: str) -> dict[str, Any]:
+def compose_sft(deltas: list[dict[str, Any]], where: str, engine: str = "fsdp") -> dict[str, Any]:
     """verl's SFT configuration with deltas merged over it, in order; unknown keys are refused."""
-    bare = bare_config("sft_trainer_engine")
+    bare = bare_config("sft_trainer_engine", f"engine={engine}", f"optim={engine}")
     merged = OmegaConf.merge(bare, *deltas)
     written = OmegaConf.to_container(merged, resolve=False)
     _refuse_unknown_keys(written, bare, where)  # type: ignore[arg-type]

@@ -22,12 +22,16 @@ class Data:
 class Model:
     """Either `hub` (a model of the Hugging Face hub, with `revision`) or `build` (made here).
 
+    `hub`: `chat_template` (a file of the recipe) and `eos_token` replace the model's own, because a
+    base model stops at another token than the one that ends a turn of a chat.
     `build`: `architecture` (a transformers config class name without `Config`), `config` (its
-    arguments) and `characters` (the tokenizer's alphabet).
+    arguments), `characters` (the tokenizer's alphabet) and `chat_template`.
     """
 
     hub: str | None = None
     revision: str | None = None
+    chat_template: str | None = None
+    eos_token: str | None = None
     build: dict[str, Any] | None = None
 
 
@@ -35,11 +39,13 @@ class Model:
 class SFT:
     """`trainer`: deltas over verl's `sft_trainer_engine`; `phases`: further deltas, run in order.
 
-    Each phase has a `name`; it starts from the model of the phase before.
+    Each phase has a `name`; it starts from the model of the phase before. `engine`: which of verl's
+    engines trains, `fsdp` or `veomni`.
     """
 
     trainer: dict[str, Any]
     phases: list[dict[str, Any]]
+    engine: str = "fsdp"
 
 
 @dataclass(frozen=True)
@@ -68,6 +74,8 @@ class Recipe:
 
     `learning_rate`: by variant, with `default` for the rest; a scale's choice, since it depends on
     the model. `gpus`: ranks of the trainer on one node. `disk_gb`: free space that a run needs.
+    `gpu_memory_gib`: of one GPU, for the estimate of `check`.
+    `routing_replay`: `disabled`, `R2` or `R3`; a platform hands it to its training engine.
     """
 
     seed: int
@@ -76,6 +84,7 @@ class Recipe:
     variants: list[str]
     seeds: list[int]
     platform: str
+    routing_replay: str
     gpus: int
     disk_gb: float
     data: Data
@@ -83,6 +92,7 @@ class Recipe:
     model: str
     sft: SFT | None
     evaluation: Evaluation
+    gpu_memory_gib: float | None = None
 
 
 def build(cls: type, values: Any, where: str) -> Any:

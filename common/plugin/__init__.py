@@ -9,6 +9,7 @@ workers start elsewhere.
 | grpo_token, gspo_sequence, gspo_token, gspo_unnormalized | policy losses | policy_losses.py |
 | seeded_single_turn | agent loop | agent_loop.py |
 | transformers | rollout backend | rollout_server.py |
+| fsdp2 | engine with routing replay | routing_replay.py |
 | cpu (only with `VERL_PLATFORM=cpu`) | platform, engines | platform_cpu.py, engines_cpu.py |
 
 `sampler.GroupReplayBuffer` needs no registration: `trainer.v1.sampler.custom_sampler` names it.
@@ -34,15 +35,23 @@ RolloutReplicaRegistry.register("transformers", _load_replica)
 # that adds to it.
 _ROLLOUT_REGISTRY["transformers", "async"] = "common.plugin.rollout_server.ServerAdapter"
 
-if os.environ.get("VERL_PLATFORM") == "cpu":
+_ON_CPU = os.environ.get("VERL_PLATFORM") == "cpu"
+if _ON_CPU:
     from common.plugin import platform_cpu  # noqa: F401
 
-    # Engines live in trainer processes only, and those always have a rank (from verl's worker group
-    # or from torchrun). The other dozen processes of a run need not wait for this import.
-    if "RANK" in os.environ:
-        from verl.workers.engine import EngineRegistry
+# Engines live in trainer processes only, and those always have a rank (from verl's worker group or
+# from torchrun). The other dozen processes of a run need not wait for this import.
+if "RANK" in os.environ:
+    from verl.workers.engine import EngineRegistry
 
-        from common.plugin.engines_cpu import CPUEngineWithLMHead, CPUEngineWithValueHead
+    from common.plugin.engines_cpu import CPUEngineWithValueHead
+    from common.plugin.routing_replay import CPUReplayEngine, CUDAReplayEngine
 
-        EngineRegistry.register("language_model", "fsdp2", device="cpu")(CPUEngineWithLMHead)
+    if _ON_CPU:
+        EngineRegistry.register("language_model", "fsdp2", device="cpu")(CPUReplayEngine)
         EngineRegistry.register("value_model", "fsdp2", device="cpu")(CPUEngineWithValueHead)
+    else:
+        # verl's own has the key without a vendor, which is looked up second
+        EngineRegistry.register("language_model", "fsdp2", device="cuda", vendor="nvidia")(
+            CUDAReplayEngine
+        )

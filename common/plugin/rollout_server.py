@@ -21,6 +21,7 @@ from verl.workers.config import HFModelConfig, RolloutConfig
 from verl.workers.rollout.base import BaseRollout
 from verl.workers.rollout.replica import RolloutMode, RolloutReplica, TokenOutput
 
+from common.plugin.routing import Routing
 from common.plugin.sampling import Completion, SamplingParams, sample
 from common.plugin.weights import WeightUpdate
 
@@ -40,7 +41,8 @@ class TransformersServer:
     """Ray actor that samples from its own copy of the policy.
 
     Args:
-        config: verl's rollout configuration; `dtype`, `max_num_seqs` and the lengths are honoured.
+        config: verl's rollout configuration; `dtype`, `max_num_seqs`, the lengths and
+            `enable_rollout_routing_replay` (return the experts of every token) are honoured.
         model_config: verl's model configuration.
         load_weights: True to read the weights from disk (standalone, colocated), False to wait for
             the trainer to push them (hybrid).
@@ -65,6 +67,7 @@ class TransformersServer:
         else:
             self.model = AutoModelForCausalLM.from_config(model.hf_config, dtype=dtype)
         self.model.eval()
+        self.routing = Routing(self.model) if config.enable_rollout_routing_replay else None
         self.eos_token_ids = _eos_token_ids(model)
         self.global_steps: int | None = None
         self.requests: asyncio.Queue[_Request] = asyncio.Queue()
@@ -97,6 +100,7 @@ class TransformersServer:
         return TokenOutput(
             token_ids=completion.token_ids,
             log_probs=completion.log_probs if want_log_probs else None,
+            routed_experts=None if completion.routes is None else completion.routes.numpy(),
             stop_reason="completed",  # verl's word for both of ours, "stop" and "length"
             extra_fields={"global_steps": global_steps},
         )
@@ -133,7 +137,7 @@ class TransformersServer:
     def _sample(self, batch: list[_Request]) -> list[Completion]:
         start = time.perf_counter()
         prompts, params = [r.prompt for r in batch], [r.params for r in batch]
-        completions = sample(self.model, prompts, params, len(batch))
+        completions = sample(self.model, prompts, params, len(batch), self.routing)
         self.quiet_seconds = max(_QUIET_SECONDS, 0.1 * (time.perf_counter() - start))
         return completions
 

@@ -1,11 +1,13 @@
 """Batched sampling from a transformers language model, with a KV cache and one seed per row."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from transformers import DynamicCache
+
+from common.plugin.routing import Routing
 
 # A quarter of the rows done: dropping them then copies each cache entry a bounded number of times.
 _COMPACT_BELOW = 0.75
@@ -50,11 +52,14 @@ class Completion:
             temperature, top-k and top-p (vLLM's `processed_logprobs`); for a greedy row, under the
             model's own distribution.
         finish_reason: "stop" or "length".
+        routes: Experts of the prompt's and the response's tokens but the last, which the model was
+            never fed; int16 [tokens - 1, layers, top-k], or None when they were not asked for.
     """
 
     token_ids: list[int]
     log_probs: list[float]
     finish_reason: str
+    routes: torch.Tensor | None = field(default=None, compare=False)
 
 
 def sample(
@@ -62,6 +67,7 @@ def sample(
     prompts: Sequence[Sequence[int]],
     params: SamplingParams | Sequence[SamplingParams],
     batch_size: int = 256,
+    routing: Routing | None = None,
 ) -> list[Completion]:
     """Continue each prompt once, `batch_size` prompts at a time.
 
@@ -73,6 +79,7 @@ def sample(
         model: A transformers causal language model; the caller has set `eval()`.
         prompts: Token ids, not empty.
         params: One for all prompts (without a seed, which all would share), or one for each.
+        routing: Of `model`; given, the completions hold their routes.
 
     Returns:
         Completions in the order of `prompts`.
@@ -96,7 +103,7 @@ def sample(
         batch = order[start : start + batch_size]
         done |= zip(
             batch,
-            _sample_batch(model, [prompts[i] for i in batch], [rows[i] for i in batch]),
+            _sample_batch(model, [prompts[i] for i in batch], [rows[i] for i in batch], routing),
             strict=True,
         )
     return [done[i] for i in range(len(prompts))]
@@ -104,7 +111,10 @@ def sample(
 
 @torch.inference_mode()
 def _sample_batch(
-    model: Any, prompts: list[Sequence[int]], params: list[SamplingParams]
+    model: Any,
+    prompts: list[Sequence[int]],
+    params: list[SamplingParams],
+    routing: Routing | None,
 ) -> list[Completion]:
     device, n = model.device, len(prompts)
     width, steps = max(map(len, prompts)), max(p.max_new_tokens for p in params)
@@ -123,6 +133,10 @@ def _sample_batch(
 
     tokens = torch.zeros(n, steps, dtype=torch.long, device=device)
     log_probs = torch.zeros(n, steps, device=device)
+    routes = None
+    if routing is not None:
+        shape = (n, width + steps, routing.layers, routing.top_k)
+        routes = torch.zeros(shape, dtype=torch.int16, device=device)
     lengths = budget.clone()
     stopped = torch.zeros(n, dtype=torch.bool, device=device)
     rows = torch.arange(n, device=device)  # the original row of each row in the running batch
@@ -130,6 +144,8 @@ def _sample_batch(
     position = (mask[:, :width].cumsum(-1) - 1).clamp(min=0)
     cache = DynamicCache(config=model.config)
     for step in range(steps):
+        if routing is not None:
+            routing.arm()
         logits = model(
             input_ids=input_ids,
             attention_mask=mask[:, : width + step],
@@ -138,6 +154,11 @@ def _sample_batch(
             use_cache=True,
             logits_to_keep=1,
         ).logits[:, -1]
+        if routing is not None and routes is not None:
+            fed = routing.chosen().unflatten(0, input_ids.shape)
+            end = width + step
+            routes[rows, end - fed.shape[1] : end] = fed
+            routing.disarm()
         token, log_prob = rule.draw(logits.float(), uniforms[rows, step])
         # a row that is done writes on behind its own length; nothing reads that
         tokens[rows, step], log_probs[rows, step] = token, log_prob
@@ -157,10 +178,18 @@ def _sample_batch(
             )
         mask[:, width + step] = 1
 
+    def routes_of(i: int) -> torch.Tensor | None:
+        if routes is None:
+            return None
+        start, end = width - len(prompts[i]), width + int(lengths[i]) - 1
+        return routes[i, start:end].cpu()
+
     return [
-        Completion(t[:k], lp[:k], "stop" if s else "length")
-        for t, lp, k, s in zip(
-            tokens.tolist(), log_probs.tolist(), lengths.tolist(), stopped.tolist(), strict=True
+        Completion(t[:k], lp[:k], "stop" if s else "length", routes_of(i))
+        for i, (t, lp, k, s) in enumerate(
+            zip(
+                tokens.tolist(), log_probs.tolist(), lengths.tolist(), stopped.tolist(), strict=True
+            )
         )
     ]
 

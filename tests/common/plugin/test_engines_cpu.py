@@ -105,7 +105,7 @@ def test_engines_build_train_and_send_weights(checkpoint):
     actor, reference = report["language_model/False"], report["language_model/True"]
     critic = report["value_model/False"]
     for found in (actor, reference):
-        assert found["engine"] == "CPUEngineWithLMHead"
+        assert found["engine"] == "CPUReplayEngine"
         assert "Qwen3MoeForCausalLM" in found["module"]
         assert found["difference"] < 1e-5
         assert found["sent"]

@@ -29,6 +29,7 @@ print(json.dumps({
     "platform": "cpu" in PlatformRegistry.registered_names(),
     "backend": "cpu:gloo,cpu:gloo" in torch.distributed.Backend.backend_list,
     "engines": {k: v.get("fsdp2", {}).get("cpu", object).__name__ for k, v in engines.items()},
+    "cuda": {str(k): e.__name__ for k, e in engines["language_model"]["fsdp2"].items()},
     "replica": RolloutReplicaRegistry.get("transformers").__name__,
     "vllm": [_ROLLOUT_REGISTRY["vllm", "async"], RolloutReplicaRegistry._registry["vllm"].__name__],
 }))
@@ -59,7 +60,10 @@ def test_without_the_switch_nothing_of_the_cpu_is_registered():
     assert found["vllm"] == ["verl.workers.rollout.vllm_rollout.ServerAdapter", "_load_vllm"]
     assert not found["platform"] and not found["backend"]
     assert set(found["engines"].values()) == {"object"}
-    assert found["loaded"] == ["common.plugin.agent_loop", "common.plugin.policy_losses"]
+    assert "common.plugin.platform_cpu" not in found["loaded"]
+    # beside verl's own, not in its place
+    assert found["cuda"]["('cuda', 'nvidia')"] == "CUDAReplayEngine"
+    assert found["cuda"]["cuda"] == "FSDPEngineWithLMHead"
 
 
 @pytest.mark.component
@@ -67,7 +71,7 @@ def test_with_the_switch_a_trainer_process_has_the_engines():
     found = report(VERL_PLATFORM="cpu", RANK="0", WORLD_SIZE="1")
     assert set(found["losses"]) > LOSSES
     assert found["platform"] and found["backend"]
-    assert found["engines"]["language_model"] == "CPUEngineWithLMHead"
+    assert found["engines"]["language_model"] == "CPUReplayEngine"
     assert found["engines"]["value_model"] == "CPUEngineWithValueHead"
     assert found["vllm"] == ["verl.workers.rollout.vllm_rollout.ServerAdapter", "_load_vllm"]
 

@@ -1,6 +1,7 @@
 """The transformers rollout server in one process, without Ray."""
 
 import asyncio
+import dataclasses
 import functools
 from types import SimpleNamespace
 
@@ -12,6 +13,7 @@ from verl.workers.engine.fsdp.utils import unfuse_moe_params
 
 from common.plugin import rollout_server
 from common.plugin.rollout_server import ServerAdapter, TransformersServer, request_params
+from common.plugin.routing import Routing
 from common.plugin.sampling import SamplingParams, sample
 
 PROMPTS = [[3 + i, 4, 5 + i % 2] for i in range(12)]
@@ -44,12 +46,29 @@ def ask(server, prompt, **params):
     )
 
 
+def test_routes_come_with_the_answer_when_asked_for(start, config, moe):
+    plain = asyncio.run(ask(start(load_weights=True), PROMPTS[0], seed=1))
+    assert plain.routed_experts is None
+    config = dataclasses.replace(config, enable_rollout_routing_replay=True)
+    server = TransformersServer(config, start.args[1], load_weights=True)
+    answer = asyncio.run(ask(server, PROMPTS[0], seed=1))
+    assert answer.token_ids == plain.token_ids
+    tokens = torch.tensor([[*PROMPTS[0], *answer.token_ids[:-1]]])
+    routing = Routing(moe)
+    routing.arm()
+    with torch.no_grad():
+        moe(tokens)
+    expected = routing.chosen().sort(-1).values
+    routing.disarm()
+    assert torch.equal(torch.from_numpy(answer.routed_experts).sort(-1).values, expected)
+
+
 def test_requests_are_answered_in_one_batch(start, moe, monkeypatch):
     batches = []
 
-    def counting(model, prompts, params, size):
+    def counting(model, prompts, *args):
         batches.append(len(prompts))
-        return sample(model, prompts, params, size)
+        return sample(model, prompts, *args)
 
     monkeypatch.setattr(rollout_server, "sample", counting)
     server = start(load_weights=True)
