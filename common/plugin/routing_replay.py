@@ -22,7 +22,7 @@ at u = 0 the weights are those that gave the old log-probabilities):
 - actor/native_<statistic>, actor/replayed_<statistic> for u > 0: spread and maximum of token and
   sequence log ratios (policy_losses.ratio_statistics) of the same weights and the same old
   log-probabilities, without and with replay. Costs one forward pass more per update.
-- actor/routed_experts_bytes: size of the routes of the step's responses.
+- actor/routed_experts_bytes: size of the routes of one update's responses (mean over updates).
 """
 
 from collections.abc import Callable

@@ -20,6 +20,7 @@ LABELS = {  # the rows that every recipe has beside its scores, where its runs l
     "actor/pg_clipfrac": "clip fraction",
     "actor/token_log_ratio_var": "variance of token log-ratios",
     "actor/sequence_log_ratio_var": "variance of sequence log-ratios",
+    "actor/routing_changed/update_1": "experts changed by one update",
     "response_length/mean": "response length (tokens)",
     "wall_time_s": "wall time (s, all stages)",
     LEARNING_RATE: "learning rate",
