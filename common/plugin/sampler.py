@@ -7,12 +7,15 @@ from verl.trainer.ppo.v1.replay_buffer import ReplayBuffer
 
 
 class GroupReplayBuffer(ReplayBuffer):
-    """verl's synchronous replay buffer, with two differences.
+    """verl's synchronous replay buffer, with three differences.
 
     It polls every `sampler_kwargs.poll_interval` seconds (0.05 by default; verl waits 2 s, longer
     than a whole step of a tiny model). And it returns a batch in the order in which its prompts
     were submitted, with the samples of a prompt by number. verl's own order is that in which the
     replies arrived, which differs between runs and decides the mini-batch of each sample.
+
+    It ends the run when a response failed (a worker died, a reward function raised). verl goes on
+    with the responses that are there: it trains, saves and scores on part of a batch.
 
     verl leaves filtering to custom samplers and this one does none: `algorithm.filter_groups` has
     no effect.
@@ -38,6 +41,15 @@ class GroupReplayBuffer(ReplayBuffer):
                 f"and nothing else; got {dict(sampler_kwargs)}."
             )
         super().__init__(sampler_kwargs=sampler_kwargs, poll_interval=interval, **kwargs)
+
+    def _sampleable_terminal_keys(self, partition_id: str, eviction_reasons: Any) -> set[str]:
+        failed = self.failure_keys[partition_id]
+        if failed:
+            raise RuntimeError(
+                f"{len(failed)} prompts ({partition_id}) have a response that could not be made or "
+                "scored; the first error in the log says why"
+            )
+        return super()._sampleable_terminal_keys(partition_id, eviction_reasons)
 
     def sample(
         self, global_steps: int, partition_id: str, batch_size: int

@@ -75,6 +75,18 @@ def test_verls_own_order_is_that_of_arrival(queue):
     assert orders[0] != orders[1]
 
 
+@pytest.mark.parametrize("replies", [[], ARRIVALS[0]], ids=["all failed", "one failed"])
+def test_a_failed_response_ends_the_run_and_verl_would_train_on_the_rest(queue, replies):
+    submit(queue)
+    reply(queue, replies)
+    queue[PROMPTS[1]] = queue[PROMPTS[1]] | {"status": "failure"}
+    with pytest.raises(RuntimeError, match=r"1 prompts \(train\) have a response that could not"):
+        make(GroupReplayBuffer).sample(1, "train", 3)
+    if replies:
+        del queue[f"{PROMPTS[1]}_2_0"]
+        assert len(make(ReplayBuffer).sample(1, "train", 3)[0].keys) == 8
+
+
 def test_polling(queue, monkeypatch):
     naps = []
 
