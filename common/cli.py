@@ -45,7 +45,10 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--fresh", action="store_true", help="set runs of another configuration aside, start anew"
     )
-    verb("check", "Compose and check the runs without starting anything.")
+    check = verb("check", "Compose and check the runs, and say what they need; starts nothing.")
+    check.add_argument(
+        "--strict", action="store_true", help="what is missing here (GPUs, data, disk) is an error"
+    )
     verb("table", "Table and verdicts from the records; writes page and figures.", words=False)
     verb("claims", "The verdict on each claim, from the committed records.", words=False)
     verb("plot", "Draw the figures again from the committed records.", words=False)
@@ -113,15 +116,30 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def check(arguments: argparse.Namespace) -> int:
-    from common.checks import machine_faults
+    from common.checks.report import check_runs, lines
     from common.pipeline import plan
 
     runs = plan(arguments.recipe, arguments.words, require_machine=False)
-    found = {f"{r.scale}/{r.label}/seed{r.seed}": machine_faults(r) for r in runs}
+    report = check_runs(runs)
     if arguments.json:
-        print(json.dumps(found, indent=2))
-    for name, warnings in found.items():
-        say(f"{name}: valid" + "".join(f"; warning: {w}" for w in warnings))
+        print(json.dumps(report, indent=2))
+    shown: list[Any] = [None]
+    warnings: dict[str, list[str]] = {}
+    for name, found in report.items():
+        if found["estimate"] not in shown:  # arms of one model share it
+            shown.append(found["estimate"])
+            for line in lines(found["estimate"]):
+                say(line)
+        say(f"{name}: valid (built: {', '.join(found['verl'])})")
+        if isinstance(found["vllm"], dict):
+            say("  vLLM: " + ", ".join(f"{k} {v}" for k, v in found["vllm"].items()))
+        for warning in found["warnings"]:
+            warnings.setdefault(warning, []).append(name)
+    for warning, names in warnings.items():
+        every = len(names) == len(report)
+        say(f"warning: {'' if every else ', '.join(names) + ': '}{warning}")
+    if arguments.strict and warnings:
+        raise ValueError(f"--strict: {len(warnings)} warnings, the first: {next(iter(warnings))}")
     return 0
 
 

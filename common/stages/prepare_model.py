@@ -8,7 +8,7 @@ from typing import Any
 from common.config import RunConfig
 from common.console import say
 from common.results.provenance import sha256_file
-from common.runs import shared_stage, source_digest
+from common.runs import read_json, shared_stage, source_digest, write_json
 
 SPECIAL = ("<pad>", "<eos>", "<unk>")
 
@@ -17,21 +17,54 @@ def prepare_model(run: RunConfig) -> Path:
     """The folder with weights, config and tokenizer in the hub's layout."""
     model = run.recipe.models[run.recipe.model]
     inputs: dict[str, Any] = {"hub": model.hub, "revision": model.revision, "build": model.build}
+    template = chat_template(run)
+    inputs["chat_template"] = sha256_file(template)
     if model.build is not None:
-        template = run.folder / model.build["chat_template"]
-        inputs |= {
-            "seed": run.seed,
-            "chat_template": sha256_file(template),
-            "source": source_digest("common/stages/prepare_model.py"),
-        }
+        inputs["seed"] = run.seed
+        inputs["source"] = source_digest("common/stages/prepare_model.py")
+    else:
+        inputs["eos_token"] = model.eos_token
 
     def make(folder: Path) -> None:
         if model.build is not None:
             build_model(folder, model.build, template.read_text(), run.seed)
         else:
             download(folder, str(model.hub), model.revision)
+            set_chat(folder, template.read_text(), str(model.eos_token))
 
     return shared_stage("model", inputs, make, resumable=model.hub is not None)
+
+
+def chat_template(run: RunConfig) -> Path:
+    """The recipe's file with the template of the run's model."""
+    model = run.recipe.models[run.recipe.model]
+    return run.folder / str(model.build["chat_template"] if model.build else model.chat_template)
+
+
+def set_chat(folder: Path, template: str, eos_token: str) -> None:
+    """Give a downloaded model a chat template, and let everything stop where a turn ends.
+
+    A base model's tokenizer, `config.json` and `generation_config.json` name the token that ends a
+    document. A sampler that stops only there runs on after every answer of the cold start.
+    """
+    vocabulary = read_json(folder / "tokenizer.json")["added_tokens"]
+    ids = {token["content"]: token["id"] for token in vocabulary}
+    if eos_token not in ids:
+        raise ValueError(
+            f"recipe.models: the tokenizer has no token {eos_token!r} (special tokens: "
+            f"{', '.join(ids)}); change eos_token"
+        )
+    (folder / "chat_template.jinja").write_text(template)
+    tokenizer = read_json(folder / "tokenizer_config.json") | {"eos_token": eos_token}
+    tokenizer.pop("chat_template", None)
+    write_json(folder / "tokenizer_config.json", tokenizer)
+    for name in ("config.json", "generation_config.json"):
+        values = read_json(folder / name)
+        before = values.get("eos_token_id")
+        known = before if isinstance(before, list) else [before]
+        stops = [ids[eos_token], *(i for i in known if i not in (None, ids[eos_token]))]
+        values["eos_token_id"] = stops if name == "generation_config.json" else stops[0]
+        write_json(folder / name, values)
 
 
 def download(folder: Path, hub: str, revision: str | None) -> None:

@@ -68,7 +68,7 @@ def build_record(run: RunConfig, run_dir: Path) -> dict[str, Any]:
     begun = read_json(run_dir / "train" / "provenance.json")
     curves = read_curves(run_dir / "train" / "metrics.jsonl")
     responses = run.get("data.train_batch_size") * run.get("actor_rollout_ref.rollout.n")
-    devices = run.recipe.gpus if run.recipe.platform == "cuda" else 0
+    devices = run.ranks if run.recipe.platform == "cuda" else 0
     busy = seconds["sft"] + seconds["evaluate_base"] + seconds["train"] + seconds["evaluate"]
     return {
         "schema": records.SCHEMA,

@@ -12,6 +12,7 @@ from common.console import say
 from common.process import environment, run_child
 from common.results.provenance import sha256_json
 from common.runs import read_json, shared_stage, source_digest, write_json
+from common.schema import SFT
 from common.stages.progress import Follower
 
 
@@ -19,8 +20,7 @@ def sft(run: RunConfig, data: Path, model: Path) -> Path:
     """The folder whose `model/` is the model after the last phase (the given one without SFT)."""
     spec = run.recipe.sft
     phases = spec.phases if spec else []
-    deltas = spec.trainer if spec else {}
-    configs = [phase_config(deltas, p, run.seed) for p in phases]
+    configs = [phase_config(spec, p, run.seed) for p in phases] if spec else []
     inputs = {
         "data": read_json(data / "stage.json")["key"],
         "model": read_json(model / "stage.json")["key"],
@@ -46,7 +46,7 @@ def sft(run: RunConfig, data: Path, model: Path) -> Path:
     return shared_stage("sft", inputs, make, resumable=True)
 
 
-def phase_config(trainer: dict[str, Any], phase: dict[str, Any], seed: int) -> dict[str, Any]:
+def phase_config(spec: SFT, phase: dict[str, Any], seed: int) -> dict[str, Any]:
     """verl's full SFT configuration of one phase, without paths of this machine."""
     delta = {key: value for key, value in phase.items() if key != "name"}
     fixed = {
@@ -62,7 +62,8 @@ def phase_config(trainer: dict[str, Any], phase: dict[str, Any], seed: int) -> d
         "engine": {"seed": seed},
         "checkpoint": {"save_contents": ["model", "optimizer", "extra", "hf_model"]},
     }
-    return compose_sft([trainer, delta, fixed], f"recipe.sft.phases.{phase['name']}")
+    where = f"recipe.sft.phases.{phase['name']}"
+    return compose_sft([spec.trainer, delta, fixed], where, spec.engine)
 
 
 def run_phase(

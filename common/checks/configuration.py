@@ -1,0 +1,257 @@
+"""What verl or vLLM would refuse late, or misread, in a composed configuration."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from common.checks.stop import check_stop_token
+from common.config import ROOT, STEPS_KEY, RunConfig
+from common.estimate.dimensions import dimensions, model_config
+from common.estimate.memory import ulysses
+from common.evaluation.generation import ENGINES, load_grader
+from common.stages.loggers import KNOWN
+from data.parquet import PROMPT_COLUMNS
+
+PLATFORMS = ("cpu", "cuda")
+REPLAY = ("disabled", "R2", "R3")
+SIZES = (
+    "data.train_batch_size",
+    "actor_rollout_ref.actor.ppo_mini_batch_size",
+    "actor_rollout_ref.rollout.n",
+    "actor_rollout_ref.actor.ppo_micro_batch_size_per_gpu",
+    "trainer.save_freq",
+    "actor_rollout_ref.rollout.log_prob_micro_batch_size_per_gpu",
+    "recipe.gpus",
+    "trainer.nnodes",
+)
+
+
+def check_config(run: RunConfig) -> None:
+    """Raise ValueError for a configuration that verl would refuse late or misread."""
+    check_choices(run)
+    for key in (*SIZES, STEPS_KEY):
+        value = run.get(key)
+        if not isinstance(value, int) or value < 1:
+            raise ValueError(f"{key}={value}: a whole number of at least 1 is wanted")
+    check_batches(run)
+    check_lengths(run)
+    check_parallel(run)
+    check_trainer(run)
+    check_replay(run)
+    check_stop_token(run)
+
+
+def check_batches(run: RunConfig) -> None:
+    """Prompts, responses and micro-batches must divide as verl divides them."""
+    prompts, mini, samples, micro, _, log_prob, *_ = (run.get(key) for key in SIZES)
+    ranks = run.ranks
+    if run.get("trainer.n_gpus_per_node") != run.recipe.gpus:
+        raise ValueError(
+            f"trainer.n_gpus_per_node={run.get('trainer.n_gpus_per_node')} and "
+            f"recipe.gpus={run.recipe.gpus} differ; set recipe.gpus alone, it sets both"
+        )
+    if prompts % mini:
+        raise ValueError(
+            f"data.train_batch_size={prompts} is no multiple of actor_rollout_ref.actor."
+            f"ppo_mini_batch_size={mini} (both count prompts); change one"
+        )
+    if (mini * samples) % ranks:
+        raise ValueError(
+            f"a mini-batch of {mini} prompts x {samples} responses cannot be split over {ranks} "
+            "ranks; change actor_rollout_ref.actor.ppo_mini_batch_size"
+        )
+    if samples < 2 and run.get("algorithm.adv_estimator") == "grpo":
+        raise ValueError(
+            "actor_rollout_ref.rollout.n=1: a group-relative advantage needs 2 responses or more"
+        )
+    dynamic = run.get("actor_rollout_ref.actor.use_dynamic_bsz")
+    if not dynamic and (mini * samples // ranks) % micro:
+        raise ValueError(
+            f"actor_rollout_ref.actor.ppo_micro_batch_size_per_gpu={micro} does not divide the "
+            f"{mini * samples // ranks} responses of a mini-batch on each rank; change it"
+        )
+    if not dynamic and (prompts * samples // ranks) % log_prob:
+        raise ValueError(
+            f"actor_rollout_ref.rollout.log_prob_micro_batch_size_per_gpu={log_prob} does not "
+            f"divide the {prompts * samples // ranks} responses of a step on each rank; change it"
+        )
+
+
+def check_lengths(run: RunConfig) -> None:
+    """Prompt and response must fit the sampler, the token budget and the model's positions."""
+    longest = run.get("data.max_prompt_length") + run.get("data.max_response_length")
+    what = f"data.max_prompt_length + data.max_response_length = {longest} tokens"
+    limit = run.get("actor_rollout_ref.rollout.max_model_len")
+    if limit is not None and limit < longest:
+        raise ValueError(
+            f"actor_rollout_ref.rollout.max_model_len={limit}: {what} are asked for; raise it"
+        )
+    actor = run.get("actor_rollout_ref.actor")
+    if actor["use_dynamic_bsz"]:
+        for key, budget in (
+            ("actor.ppo_max_token_len_per_gpu", actor["ppo_max_token_len_per_gpu"]),
+            (
+                "rollout.log_prob_max_token_len_per_gpu",
+                run.get("actor_rollout_ref.rollout.log_prob_max_token_len_per_gpu"),
+            ),
+        ):
+            if budget * ulysses(engine(run)) < longest:
+                raise ValueError(
+                    f"actor_rollout_ref.{key}={budget}: one sample may have {longest} tokens "
+                    f"(on {ulysses(engine(run))} sequence-parallel ranks); raise it"
+                )
+    config = model_config(run.recipe.models[run.recipe.model])
+    positions = config["max_position_embeddings"] if config else longest
+    if max(longest, limit or 0) > positions:
+        raise ValueError(
+            f"the model of recipe.model={run.recipe.model} has {positions} positions and "
+            f"{what} (rollout.max_model_len={limit}); lower them"
+        )
+
+
+def engine(run: RunConfig) -> Any:
+    """The configuration of the actor's training engine."""
+    actor = run.get("actor_rollout_ref.actor")
+    return actor["veomni" if actor["strategy"] == "veomni" else "fsdp_config"]
+
+
+def check_parallel(run: RunConfig) -> None:
+    """Ranks, heads and experts must divide. vLLM and FSDP2 pad the vocabulary themselves."""
+    rollout = run.get("actor_rollout_ref.rollout")
+    tensor = rollout["tensor_model_parallel_size"]
+    replica = tensor * rollout["data_parallel_size"] * rollout["pipeline_model_parallel_size"]
+    sequence, where = ulysses(engine(run)), "actor_rollout_ref.rollout"
+    experts_over = engine(run).get("expert_parallel_size", 1)
+    if run.ranks % replica:
+        raise ValueError(
+            f"{where}.tensor_model_parallel_size={tensor}: replicas of {replica} GPUs do not "
+            f"divide {run.ranks} ranks; change it"
+        )
+    for size, total, key, what in (
+        (sequence, run.ranks, "ulysses_parallel_size", "ranks"),
+        (experts_over, run.ranks, "expert_parallel_size", "ranks"),
+    ):
+        if total % size:
+            raise ValueError(f"actor: {key}={size} does not divide {total} {what}; change it")
+    config = model_config(run.recipe.models[run.recipe.model])
+    if config is None:
+        return
+    d = dimensions(config)
+    if d.heads % tensor or (d.kv_heads % tensor and tensor % d.kv_heads):
+        raise ValueError(
+            f"{where}.tensor_model_parallel_size={tensor} does not fit {d.heads} attention heads "
+            f"and {d.kv_heads} key-value heads; change it"
+        )
+    if d.heads % sequence:
+        raise ValueError(f"actor: ulysses_parallel_size={sequence} does not divide {d.heads} heads")
+    if d.experts % experts_over:
+        raise ValueError(
+            f"actor: expert_parallel_size={experts_over} does not divide {d.experts} experts"
+        )
+
+
+def check_trainer(run: RunConfig) -> None:
+    """Keys that verl would not read, or whose result it would not save."""
+    sampler = run.get("trainer.v1.sampler.custom_sampler")["path"]
+    mode = run.get("trainer.v1.trainer_mode")
+    if sampler and run.get("algorithm.filter_groups")["enable"]:
+        raise ValueError(
+            "algorithm.filter_groups.enable=true: the custom sampler filters nothing; set "
+            "trainer.v1.sampler.custom_sampler.path=null to let verl's own sampler do it"
+        )
+    if sampler and mode != "sync":
+        raise ValueError(
+            f"trainer.v1.trainer_mode={mode}: the custom sampler is for sync; set "
+            "trainer.v1.sampler.custom_sampler.path=null"
+        )
+    actor = run.get("actor_rollout_ref.actor")
+    if actor["strategy"] == "veomni" and (actor["optim"].get("lr_warmup_steps") or 0) > 0:
+        raise ValueError(
+            f"actor_rollout_ref.actor.optim.lr_warmup_steps={actor['optim']['lr_warmup_steps']}: "
+            "verl's VeOmni engine reads lr_warmup_steps_ratio only; set that"
+        )
+    fused = run.get("actor_rollout_ref.model.use_fused_kernels")
+    temperature = run.get("actor_rollout_ref.rollout.temperature")
+    if actor["strategy"] == "veomni" and fused and temperature != 1.0:
+        raise ValueError(
+            f"actor_rollout_ref.rollout.temperature={temperature}: VeOmni's log-probabilities "
+            "(actor_rollout_ref.model.use_fused_kernels=true) are those of temperature 1"
+        )
+    if run.get("trainer.max_actor_ckpt_to_keep") == 1:
+        raise ValueError(
+            "trainer.max_actor_ckpt_to_keep=1: a run that is stopped while it saves would lose "
+            "both checkpoints; write 2 or more, or null to keep all"
+        )
+    contents = actor["checkpoint"]["save_contents"]
+    if "hf_model" not in contents:
+        raise ValueError(
+            f"actor_rollout_ref.actor.checkpoint.save_contents={contents}: add hf_model; "
+            "the exported model is what gets evaluated"
+        )
+    if engine(run).get("expert_parallel_size", 1) > 1:
+        # utils/checkpoint/fsdp_checkpoint_manager.py:425 gathers over FSDP's ranks alone
+        raise ValueError(
+            "actor_rollout_ref.actor.veomni.expert_parallel_size: verl 0.9.1 exports only the "
+            "first expert-parallel rank's experts; set it to 1"
+        )
+    columns = {"data.prompt_key": "prompt", "data.reward_fn_key": "data_source"}
+    for key in columns:
+        if run.get(key) not in PROMPT_COLUMNS:
+            raise ValueError(
+                f"{key}={run.get(key)}: the data has no such column "
+                f"(there: {', '.join(PROMPT_COLUMNS)}); set {columns[key]}"
+            )
+
+
+def check_replay(run: RunConfig) -> None:
+    """Routing replay needs experts, and a source of routes that is switched on."""
+    mode = run.recipe.routing_replay
+    if mode not in REPLAY:
+        raise ValueError(f"recipe.routing_replay={mode}: choose one of {', '.join(REPLAY)}")
+    key = "actor_rollout_ref.rollout.enable_rollout_routing_replay"
+    if run.get(key) != (mode == "R3"):
+        raise ValueError(
+            f"recipe.routing_replay={mode} and {key}={str(run.get(key)).lower()}: R3 takes the "
+            "rollout's routes and no other mode may have them; change one"
+        )
+    if mode == "R2" and run.get("algorithm.rollout_correction.bypass_mode"):
+        raise ValueError(
+            "recipe.routing_replay=R2 records in the pass that algorithm.rollout_correction."
+            "bypass_mode=true leaves out; change one"
+        )
+    config = model_config(run.recipe.models[run.recipe.model])
+    if mode != "disabled" and config is not None and not dimensions(config).experts:
+        raise ValueError(
+            f"recipe.routing_replay={mode}: the model of recipe.model={run.recipe.model} has no "
+            "experts; set disabled"
+        )
+
+
+def check_choices(run: RunConfig) -> None:
+    """Raise ValueError where a key names something that is not there."""
+    recipe = run.recipe
+    for key, value, known in (
+        ("recipe.platform", recipe.platform, PLATFORMS),
+        ("recipe.evaluation.engine", recipe.evaluation.engine, ENGINES),
+        ("recipe.model", recipe.model, tuple(recipe.models)),
+    ):
+        if value not in known:
+            raise ValueError(f"{key}={value}: choose one of {', '.join(known)}")
+    loggers = run.get("trainer.logger")
+    if not isinstance(loggers, list) or not set(loggers) <= set(KNOWN):
+        raise ValueError(f"trainer.logger={loggers}: write a list with some of {', '.join(KNOWN)}")
+    model = recipe.models[recipe.model]
+    if (model.build is None) == (model.hub is None):
+        raise ValueError(f"recipe.models.{recipe.model}: set exactly one of hub and build")
+    for key in ("architecture", "config", "characters", "chat_template"):
+        if model.build is not None and key not in model.build:
+            raise ValueError(f"recipe.models.{recipe.model}.build.{key}: missing")
+    for key in ("chat_template", "eos_token"):
+        if model.hub is not None and getattr(model, key) is None:
+            raise ValueError(f"recipe.models.{recipe.model}.{key}: missing")
+    if not (ROOT / "data" / f"{recipe.data.builder}.py").is_file():
+        raise ValueError(f"recipe.data.builder: there is no data/{recipe.data.builder}.py")
+    load_grader(run.get("reward.custom_reward_function"))
+    for name, benchmark in recipe.evaluation.benchmarks.items():
+        if benchmark.samples < 1:
+            raise ValueError(f"recipe.evaluation.benchmarks.{name}.samples: at least 1 is wanted")
