@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 
@@ -77,6 +78,12 @@ def cluster_gpus(address: str) -> list[int]:
     Raises ValueError, in one line, when it cannot be joined: not there, another version of Ray or
     Python, another token, or no daemon of the cluster on this machine.
     """
+    host, _, port = address.rpartition(":")
+    if host and port.isdecimal():  # Ray itself would try for minutes
+        try:
+            socket.create_connection((host, int(port)), timeout=10).close()
+        except OSError as error:
+            raise ValueError(f"nothing answers there ({error.strerror or error})") from None
     script = (
         "import json, ray; ray.init(log_to_driver=False, logging_level='ERROR'); "
         "print(json.dumps([int(n['Resources'].get('GPU', 0)) for n in ray.nodes() if n['Alive']]))"

@@ -1,0 +1,119 @@
+"""Each check of a composed configuration, shown refusing a bad value in one line."""
+
+import pytest
+
+from common.checks import check_config, configuration
+from common.config import compose_run, recipe_folder
+from common.estimate.dimensions import hub_models
+
+GSPO = recipe_folder("gspo_moe")
+ACTOR, ROLLOUT = "actor_rollout_ref.actor", "actor_rollout_ref.rollout"
+R3 = f"{ROLLOUT}.enable_rollout_routing_replay"
+
+
+@pytest.mark.parametrize(
+    ("scale", "override", "words"),
+    [
+        ("micro", "trainer.n_gpus_per_node=2", ["trainer.n_gpus_per_node=2", "set recipe.gpus"]),
+        ("micro", "trainer.nnodes=0", ["trainer.nnodes=0", "at least 1"]),
+        ("micro", "trainer.nnodes=2", ["ppo_micro_batch_size_per_gpu=32", "16 responses"]),
+        ("node8", "trainer.nnodes=3", ["24 ranks", "ppo_mini_batch_size"]),
+        (
+            "micro",
+            f"{ROLLOUT}.log_prob_micro_batch_size_per_gpu=48",
+            ["log_prob_micro_batch_size_per_gpu=48", "128 responses"],
+        ),
+        ("micro", f"{ROLLOUT}.max_model_len=37", ["max_model_len=37", "38 tokens"]),
+        ("node8", f"{ROLLOUT}.max_model_len=40960", ["32768 positions", "40960"]),
+        ("node8", "data.max_response_length=9000", ["max_model_len=10240", "11048 tokens"]),
+        ("micro", "data.max_response_length=60", ["64 positions", "70 tokens"]),
+        ("node8", f"{ACTOR}.ppo_max_token_len_per_gpu=8192", ["=8192", "10240 tokens"]),
+        (
+            "node8",
+            f"{ROLLOUT}.log_prob_max_token_len_per_gpu=8192",
+            ["rollout.log_prob_max_token_len_per_gpu=8192", "10240 tokens"],
+        ),
+        ("node8", f"{ROLLOUT}.tensor_model_parallel_size=3", ["replicas of 3", "8 ranks"]),
+        ("micro", f"{ROLLOUT}.tensor_model_parallel_size=2", ["replicas of 2 GPUs", "1 ranks"]),
+        ("node8", f"{ACTOR}.veomni.ulysses_parallel_size=3", ["ulysses_parallel_size=3"]),
+        ("node8", f"{ACTOR}.veomni.expert_parallel_size=3", ["expert_parallel_size=3", "8 ranks"]),
+        ("node8", f"{ACTOR}.veomni.expert_parallel_size=8", ["exports only the first"]),
+        ("node8", f"{ACTOR}.optim.lr_warmup_steps=10", ["lr_warmup_steps=10", "ratio"]),
+        ("node8", f"{ROLLOUT}.temperature=0.7", ["temperature=0.7", "use_fused_kernels"]),
+        ("micro", "algorithm.filter_groups.enable=true", ["filter_groups", "custom_sampler"]),
+        (
+            "micro",
+            "trainer.v1.trainer_mode=separate_async",
+            ["trainer_mode=separate_async", "custom_sampler.path=null"],
+        ),
+        ("micro", "data.prompt_key=question", ["data.prompt_key=question", "set prompt"]),
+        ("micro", "data.reward_fn_key=source", ["data.reward_fn_key=source", "data_source"]),
+        ("micro", "recipe.routing_replay=R4", ["recipe.routing_replay=R4", "choose one"]),
+        ("micro", "recipe.routing_replay=R3", [R3, "change one"]),
+        ("micro", f"{R3}=true", ["recipe.routing_replay=disabled", "change one"]),
+        ("node8", "~recipe.models.moe.eos_token", ["recipe.models.moe.eos_token: missing"]),
+        ("node8", "recipe.models.moe.chat_template=no.jinja", ["no chat template no.jinja"]),
+        ("node8", "recipe.models.moe.eos_token='<|endoftext|>'", ["<|im_end|>", "<|endoftext|>"]),
+    ],
+)
+def test_a_bad_value_is_refused_by_name(scale, override, words):
+    with pytest.raises(ValueError) as error:
+        check_config(compose_run(GSPO, scale, "gspo", 1, [override]))
+    text = str(error.value)
+    assert "\n" not in text
+    assert all(word in text for word in words), text
+
+
+@pytest.mark.parametrize(
+    ("variant", "override", "words"),
+    [
+        ("gspo_r2", "algorithm.rollout_correction.bypass_mode=true", ["R2 records", "bypass_mode"]),
+        ("gspo_dense", "recipe.routing_replay=R2", ["recipe.model=dense has no experts"]),
+    ],
+)
+def test_replay_that_cannot_be_is_refused(variant, override, words):
+    for scale in ("micro", "node8"):
+        with pytest.raises(ValueError) as error:
+            check_config(compose_run(GSPO, scale, variant, 1, [override]))
+        assert all(word in str(error.value) for word in words), error.value
+
+
+@pytest.mark.parametrize(
+    ("dimension", "size", "override", "word"),
+    [
+        ("num_attention_heads", 20, f"{ROLLOUT}.tensor_model_parallel_size=8", "attention heads"),
+        ("num_key_value_heads", 6, f"{ROLLOUT}.tensor_model_parallel_size=8", "key-value heads"),
+        ("num_attention_heads", 20, f"{ACTOR}.veomni.ulysses_parallel_size=8", "divide 20 heads"),
+        ("num_experts", 20, f"{ACTOR}.veomni.expert_parallel_size=8", "divide 20 experts"),
+    ],
+)
+def test_parallel_sizes_must_fit_the_model(monkeypatch, dimension, size, override, word):
+    shipped = hub_models()["Qwen/Qwen3-30B-A3B-Base"]["config"]
+    monkeypatch.setattr(configuration, "model_config", lambda _: shipped | {dimension: size})
+    with pytest.raises(ValueError, match=word):
+        check_config(compose_run(GSPO, "node8", "gspo", 1, [override]))
+
+
+def test_what_the_checks_allow():
+    """Values beside the refused ones: the checks are no wider than their reasons."""
+    for scale, overrides in (
+        (
+            "micro",
+            [
+                "trainer.nnodes=2",
+                f"{ACTOR}.ppo_micro_batch_size_per_gpu=16",
+                f"{ROLLOUT}.log_prob_micro_batch_size_per_gpu=64",
+            ],
+        ),
+        ("node8", ["trainer.nnodes=2"]),
+        ("node8", [f"{ROLLOUT}.tensor_model_parallel_size=8"]),  # 4 key-value heads, each twice
+        (
+            "node8",
+            [f"{ACTOR}.ppo_max_token_len_per_gpu=5120", f"{ACTOR}.veomni.ulysses_parallel_size=2"],
+        ),
+        (
+            "micro",
+            ["algorithm.filter_groups.enable=true", "trainer.v1.sampler.custom_sampler.path=null"],
+        ),
+    ):
+        check_config(compose_run(GSPO, scale, "gspo", 1, overrides))
