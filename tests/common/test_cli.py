@@ -56,9 +56,11 @@ def test_bad_input_is_one_line_and_exit_code_2(words, expected):
 
 
 def test_options_may_stand_before_or_after_the_words():
-    for words in (["--json", "variant=grpo"], ["variant=grpo", "--json"]):
-        done = command("check", "gspo_moe", *words)
-        assert list(json.loads(done.stdout)) == ["micro/grpo/seed1"], done.stderr
+    # an override of this test alone: its run has no data in any tree, which --strict minds
+    done = command("check", "gspo_moe", "--json", "variant=grpo", "data.seed=4321", "--strict")
+    assert done.returncode == 2, done.stderr
+    assert [name.split("+")[0] for name in json.loads(done.stdout)] == ["micro/grpo"], done.stderr
+    assert "--strict: 1 warnings, the first: not built yet" in errors(done)[0]
     unknown = command("check", "gspo_moe", "--jsn", "variant=grpo")
     assert unknown.returncode == 2 and "--jsn" in unknown.stderr
 
@@ -75,6 +77,13 @@ def test_check_works_for_every_scale_and_speaks_json():
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert set(found) == {f"{s}/{v}/seed1" for s in ("micro", "node8") for v in ("grpo", "gspo")}
+    node8 = found["node8/grpo/seed1"]
+    assert node8["verl"] == ["validate_config", "actor", "rollout", "sft", "model"]
+    assert node8["estimate"]["parameters"] == 30532122624
+    assert node8["estimate"]["update_gib"]["total"] < 80
+    assert node8["estimate"]["gpu_hours"]["total"] > 100
+    assert done.stderr.count("estimate: ") == 1  # two arms of one model
+    assert found["micro/grpo/seed1"]["estimate"] is None
 
 
 @pytest.mark.parametrize(
