@@ -48,6 +48,7 @@ ADDITIONS = (
     "critic.model.override_config.*",
     "actor_rollout_ref.actor.fsdp_config.mixed_precision.*",
     "actor_rollout_ref.actor.fsdp_config.router_replay.*",
+    "actor_rollout_ref.rollout.agent.agent_loop_manager_class",
     "actor_rollout_ref.rollout.engine_kwargs.*",
     "ray_kwargs.ray_init.num_gpus",
     "ray_kwargs.ray_init.include_dashboard",

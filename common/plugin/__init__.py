@@ -12,7 +12,8 @@ workers start elsewhere.
 | fsdp2 | engine with routing replay | routing_replay.py |
 | cpu (only with `VERL_PLATFORM=cpu`) | platform, engines | platform_cpu.py, engines_cpu.py |
 
-`sampler.GroupReplayBuffer` needs no registration: `trainer.v1.sampler.custom_sampler` names it.
+`sampler.GroupReplayBuffer` and `local_agent_loop.LocalAgentLoopManager` need no registration: keys
+of verl's configuration name them.
 The switch is explicit because Ray also runs CPU-only processes on machines with GPUs.
 """
 
@@ -20,8 +21,6 @@ import os
 
 from verl.workers.rollout.base import _ROLLOUT_REGISTRY
 from verl.workers.rollout.replica import RolloutReplica, RolloutReplicaRegistry
-
-from common.plugin import agent_loop, policy_losses  # noqa: F401  (registered by their import)
 
 
 def _load_replica() -> type[RolloutReplica]:
@@ -38,12 +37,16 @@ _ROLLOUT_REGISTRY["transformers", "async"] = "common.plugin.rollout_server.Serve
 _ON_CPU = os.environ.get("VERL_PLATFORM") == "cpu"
 if _ON_CPU:
     from common.plugin import platform_cpu  # noqa: F401
+else:
+    # on a CPU local_agent_loop imports it, and no other process waits for what it imports
+    from common.plugin import agent_loop  # noqa: F401  (registered by its import)
 
-# Engines live in trainer processes only, and those always have a rank (from verl's worker group or
-# from torchrun). The other dozen processes of a run need not wait for this import.
+# Losses and engines live in trainer processes only, and those always have a rank (from verl's
+# worker group or from torchrun). The other processes of a run need not wait for this import.
 if "RANK" in os.environ:
     from verl.workers.engine import EngineRegistry
 
+    from common.plugin import policy_losses  # noqa: F401  (registered by its import)
     from common.plugin.engines_cpu import CPUEngineWithValueHead
     from common.plugin.routing_replay import CPUReplayEngine, CUDAReplayEngine
 

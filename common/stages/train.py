@@ -128,7 +128,7 @@ def refuse_other_run(folder: Path, inputs: dict[str, Any]) -> None:
 
 
 def launch(run: RunConfig, run_dir: Path, folder: Path, steps: int, resume: int) -> None:
-    """One attempt of `verl.trainer.main_ppo`, from scratch or from checkpoint `resume`."""
+    """One attempt of verl's trainer, from scratch or from checkpoint `resume`."""
     scratch = make_scratch(folder)
     config = {k: v for k, v in run.config.items() if k not in ("recipe", "scale", "variant")}
     config = json.loads(json.dumps(config))
@@ -160,7 +160,9 @@ def launch(run: RunConfig, run_dir: Path, folder: Path, steps: int, resume: int)
         config["ray_kwargs"]["ray_init"]["_temp_dir"] = scratch
     write_json(folder / "config.yaml", config)
     env = environment(run.recipe.platform, TMPDIR=scratch, **loggers_write_to)
-    command = ["-m", "verl.trainer.main_ppo", "--config-path", str(folder)]
+    local = run.recipe.platform == "cpu" and not os.environ.get("RAY_ADDRESS")
+    command = ["-m", "common.plugin.main_ppo" if local else "verl.trainer.main_ppo"]
+    command += ["--config-path", str(folder)]
     command += ["--config-name", "config", f"hydra.run.dir={folder}", "hydra.output_subdir=null"]
     before = read_attempts(folder) if resume else []
     write_json(folder / "attempts.json", [*before, {"step": resume, "started": time.time()}])

@@ -81,4 +81,6 @@ def test_with_the_switch_other_processes_skip_the_engines():
     found = report(VERL_PLATFORM="cpu")
     assert found["platform"]
     assert "common.plugin.engines_cpu" not in found["loaded"]
+    assert not LOSSES & set(found["losses"])
+    assert "common.plugin.agent_loop" not in found["loaded"]  # local_agent_loop brings it
     assert "common.plugin.rollout_server" not in found["loaded"]  # only where a server starts
