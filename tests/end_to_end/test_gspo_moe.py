@@ -5,7 +5,6 @@ Every command of the README is run here, or is the one that runs these tests.
 
 import json
 import re
-import signal
 import subprocess
 
 import pytest
@@ -112,21 +111,11 @@ def test_overrides_run_apart_resume_and_touch_no_record(checkout, main_run):
     assert {p: p.read_bytes() for p in results.rglob("*") if p.is_file()} == before
 
 
-def test_ctrl_c_is_one_line_leaves_no_process_and_loses_nothing(checkout, main_run, tmp_path):
-    log = tmp_path / "log.txt"
-    running = checkout.start(VERL_KEY, log)
-
-    def under_way():
-        return "step 1/2" in log.read_text() or running.poll() is not None
-
-    assert checkout.wait_for(under_way, 300)
-    running.send_signal(signal.SIGINT)
-    assert running.wait(timeout=60) == 130, log.read_text()[-2000:]
-    assert len(errors(log.read_text())) == 1 and "Traceback" not in log.read_text()
-    assert checkout.wait_for(lambda: not checkout.left_over(), 20), checkout.left_over()
-    again = checkout.shell(VERL_KEY)
-    assert again.returncode == 0, again.stderr[-3000:]
+def test_any_key_of_verl_can_be_overridden(checkout, main_run):
+    done = checkout.shell(VERL_KEY)
+    assert done.returncode == 0, done.stderr[-3000:]
     (run_dir,) = (checkout.path / "runs/gspo_moe/micro").glob("grpo+*/seed1")
+    assert load(run_dir / "record" / "record.json")["config"]["trainer"]["save_freq"] == 1
     assert steps_logged(run_dir) == [0, 1, 2]
 
 
