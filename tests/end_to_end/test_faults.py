@@ -14,11 +14,11 @@ pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(1800)]
 @pytest.fixture(scope="module")
 def undisturbed(checkout, tmp_path_factory):
     """The folder of a run that nobody kills; another run of this machine goes on beside it."""
-    logs = [tmp_path_factory.mktemp("two") / f"{name}.txt" for name in ("grpo", "gspo")]
+    logs = [tmp_path_factory.mktemp("two") / f"{name}.txt" for name in ("killed", "beside")]
     both = [checkout.start(c, log) for c, log in zip((VERL_KEY, SHORT), logs, strict=True)]
     for running, log in zip(both, logs, strict=True):
         assert running.wait(timeout=1500) == 0, log.read_text()[-2000:]
-    (run_dir,) = (checkout.path / "runs/gspo_moe/micro").glob("grpo+*/seed1")
+    (run_dir,) = (checkout.path / "runs/gspo_moe/micro").glob("grpo_r2+*/seed1")
     return run_dir
 
 

@@ -15,10 +15,10 @@ from common.results.record import load
 pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(1800)]
 
 MAIN = "bash recipes/gspo_moe/run.sh"
-SHORT = "bash recipes/gspo_moe/run.sh variant=gspo trainer.total_training_steps=3"
-LONGER = "bash recipes/gspo_moe/run.sh variant=gspo trainer.total_training_steps=5"
+SHORT = "bash recipes/gspo_moe/run.sh variant=gspo_r3 trainer.total_training_steps=3"
+LONGER = "bash recipes/gspo_moe/run.sh variant=gspo_r3 trainer.total_training_steps=5"
 VERL_KEY = (
-    "bash recipes/gspo_moe/run.sh variant=grpo actor_rollout_ref.actor.optim.lr=2e-4 "
+    "bash recipes/gspo_moe/run.sh variant=grpo_r2 actor_rollout_ref.actor.optim.lr=2e-4 "
     "trainer.save_freq=1 trainer.total_training_steps=2"
 )
 READ = (
@@ -28,6 +28,7 @@ READ = (
     ".venv/bin/python -m common check gspo_moe scale=node8",
     ".venv/bin/python -m common --help",
 )
+ARMS = ("grpo", "grpo_r2", "gspo", "gspo_r2")
 NOT_HERE = "bash tests/run.sh"  # runs this very suite
 
 
@@ -48,14 +49,14 @@ def main_run(checkout):
     return checkout.shell(MAIN, timeout=1500)
 
 
-def test_one_command_trains_both_arms_and_judges_the_claims(checkout, main_run):
+def test_one_command_trains_four_arms_and_judges_the_claims(checkout, main_run):
     assert main_run.returncode == 0, main_run.stderr[-3000:]
     out = main_run.stdout
     assert "gspo_moe at micro" in out and "claims at micro" in out
     assert "clip_fraction" in out and "analogue" in out
     assert max(map(len, out.splitlines())) <= 100
     results = checkout.path / "results" / "gspo_moe"
-    records = {v: load(results / "micro" / f"{v}-seed1.json") for v in ("grpo", "gspo")}
+    records = {v: load(results / "micro" / f"{v}-seed1.json") for v in ARMS}
     for variant, record in records.items():
         assert record["curves"]["steps"] == list(range(31))
         assert record["overrides"] == [] and record["variant"] == variant
@@ -67,7 +68,15 @@ def test_one_command_trains_both_arms_and_judges_the_claims(checkout, main_run):
         # what the pilots promise of this base: it knows the task, is unsure, and RL helps
         assert 0.2 < before < 0.55
         assert after > before + 0.1
-    assert records["grpo"]["problems"]["test@base"] == records["gspo"]["problems"]["test@base"]
+        logged = record["curves"]["metrics"]
+        # the first mini-batch has the weights that the old log-probabilities came from
+        assert set(logged["actor/routing_changed/update_0"][1:]) == {0.0}
+        assert any(share > 0 for share in logged["actor/routing_changed/update_3"][1:])
+        # an arm trains with the ratios of its own routing
+        own, largest = "replayed" if variant.endswith("_r2") else "native", "token_log_ratio_max_abs"
+        assert logged[f"actor/{largest}"] == logged[f"actor/{own}_{largest}"]
+    bases = [record["problems"]["test@base"] for record in records.values()]
+    assert all(base == bases[0] for base in bases)
     assert (results / "micro" / "curves.png").read_bytes().startswith(b"\x89PNG")
     assert "not run" in (results / "README.md").read_text()
     assert not checkout.left_over()
@@ -78,8 +87,8 @@ def test_the_second_call_only_reads(checkout, main_run):
     page = (results / "README.md").read_text()
     again = checkout.shell(MAIN, timeout=120)
     assert again.returncode == 0
-    assert again.stderr.count("train: done before") == 2
-    assert again.stderr.count("evaluate: done before") == 2
+    assert again.stderr.count("train: done before") == 4
+    assert again.stderr.count("evaluate: done before") == 4
     assert (results / "README.md").read_text() == page
 
 
@@ -99,7 +108,7 @@ def test_overrides_run_apart_resume_and_touch_no_record(checkout, main_run):
     short = checkout.shell(SHORT)
     assert short.returncode == 0, short.stderr[-3000:]
     assert "not published" in short.stdout
-    (run_dir,) = (checkout.path / "runs/gspo_moe/micro").glob("gspo+*/seed1")
+    (run_dir,) = (checkout.path / "runs/gspo_moe/micro").glob("gspo_r3+*/seed1")
     assert steps_logged(run_dir) == [0, 1, 2, 3]
     longer = checkout.shell(LONGER)
     assert longer.returncode == 0, longer.stderr[-3000:]
@@ -114,7 +123,7 @@ def test_overrides_run_apart_resume_and_touch_no_record(checkout, main_run):
 def test_any_key_of_verl_can_be_overridden(checkout, main_run):
     done = checkout.shell(VERL_KEY)
     assert done.returncode == 0, done.stderr[-3000:]
-    (run_dir,) = (checkout.path / "runs/gspo_moe/micro").glob("grpo+*/seed1")
+    (run_dir,) = (checkout.path / "runs/gspo_moe/micro").glob("grpo_r2+*/seed1")
     assert load(run_dir / "record" / "record.json")["config"]["trainer"]["save_freq"] == 1
     assert steps_logged(run_dir) == [0, 1, 2]
 
