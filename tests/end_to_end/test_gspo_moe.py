@@ -73,7 +73,8 @@ def test_one_command_trains_four_arms_and_judges_the_claims(checkout, main_run):
         assert set(logged["actor/routing_changed/update_0"][1:]) == {0.0}
         assert any(share > 0 for share in logged["actor/routing_changed/update_3"][1:])
         # an arm trains with the ratios of its own routing
-        own, largest = "replayed" if variant.endswith("_r2") else "native", "token_log_ratio_max_abs"
+        own = "replayed" if variant.endswith("_r2") else "native"
+        largest = "token_log_ratio_max_abs"
         assert logged[f"actor/{largest}"] == logged[f"actor/{own}_{largest}"]
     bases = [record["problems"]["test@base"] for record in records.values()]
     assert all(base == bases[0] for base in bases)
