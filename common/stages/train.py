@@ -161,7 +161,7 @@ def launch(run: RunConfig, run_dir: Path, folder: Path, steps: int, resume: int)
     write_json(folder / "config.yaml", config)
     env = environment(run.recipe.platform, TMPDIR=scratch, **loggers_write_to)
     local = run.recipe.platform == "cpu" and not os.environ.get("RAY_ADDRESS")
-    command = ["-m", "common.plugin.main_ppo" if local else "verl.trainer.main_ppo"]
+    command = ["-m", "common.main_ppo" if local else "verl.trainer.main_ppo"]
     command += ["--config-path", str(folder)]
     command += ["--config-name", "config", f"hydra.run.dir={folder}", "hydra.output_subdir=null"]
     before = read_attempts(folder) if resume else []
