@@ -164,6 +164,16 @@ def check_trainer(run: RunConfig) -> None:
             f"trainer.v1.trainer_mode={mode}: the custom sampler is for sync; set "
             "trainer.v1.sampler.custom_sampler.path=null"
         )
+    local = run.get("actor_rollout_ref.rollout.agent").get("agent_loop_manager_class")
+    if local and run.get("reward.num_workers") != 0:
+        raise ValueError(
+            f"reward.num_workers={run.get('reward.num_workers')}: {local} scores by itself; set 0"
+        )
+    if local and mode != "sync":
+        raise ValueError(
+            f"trainer.v1.trainer_mode={mode}: {local} is for sync; set "
+            "actor_rollout_ref.rollout.agent.agent_loop_manager_class=null"
+        )
     actor = run.get("actor_rollout_ref.actor")
     if actor["strategy"] == "veomni" and (actor["optim"].get("lr_warmup_steps") or 0) > 0:
         raise ValueError(
@@ -209,10 +219,21 @@ def check_replay(run: RunConfig) -> None:
     if mode not in REPLAY:
         raise ValueError(f"recipe.routing_replay={mode}: choose one of {', '.join(REPLAY)}")
     key = "actor_rollout_ref.rollout.enable_rollout_routing_replay"
-    if run.get(key) != (mode == "R3"):
+    given = engine(run).get("router_replay", {}).get("mode", "disabled")
+    if given != mode:
         raise ValueError(
-            f"recipe.routing_replay={mode} and {key}={str(run.get(key)).lower()}: R3 takes the "
-            "rollout's routes and no other mode may have them; change one"
+            f"recipe.routing_replay={mode}, but the training engine's router_replay.mode is "
+            f"{given}: set the first alone, and let the platform hand it on"
+        )
+    if mode == "R3" and not run.get(key):
+        raise ValueError(
+            f"recipe.routing_replay=R3 and {key}=false: R3 takes the rollout's routes; set true"
+        )
+    veomni = run.get("actor_rollout_ref.actor.strategy") == "veomni"
+    if veomni and mode != "R3" and run.get(key):
+        raise ValueError(
+            f"recipe.routing_replay={mode} and {key}=true: VeOmni uses the rollout's routes in R3 "
+            "only; set false"
         )
     if mode == "R2" and run.get("algorithm.rollout_correction.bypass_mode"):
         raise ValueError(

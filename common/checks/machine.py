@@ -66,7 +66,7 @@ def cluster_faults(run: RunConfig, address: str) -> list[str]:
     if sum(n >= wanted for n in gpus) < nodes:
         return [
             f"trainer.nnodes={nodes} with recipe.gpus={wanted} needs as many nodes with "
-            f"{wanted} free GPUs; the nodes of RAY_ADDRESS={address} have {gpus} "
+            f"{wanted} GPUs; the nodes of RAY_ADDRESS={address} have {gpus} "
             "(ray start --num-gpus)"
         ]
     return []

@@ -45,7 +45,6 @@ class Setting:
     response: int
     tokens_per_rank: int
     tensor_parallel: int
-    ulysses: int
     utilization: float
     max_num_seqs: int
     param_offload: bool
@@ -68,7 +67,7 @@ def setting(run: RunConfig) -> Setting:
     prompt, response = run.get("data.max_prompt_length"), run.get("data.max_response_length")
     tokens = actor["ppo_max_token_len_per_gpu"]
     if not actor["use_dynamic_bsz"]:
-        tokens = actor["ppo_micro_batch_size_per_gpu"] * (prompt + response)
+        tokens = actor["ppo_micro_batch_size_per_gpu"] * (prompt + response) // ulysses(engine)
     return Setting(
         ranks=run.ranks,
         gpus=run.recipe.gpus,
@@ -78,7 +77,6 @@ def setting(run: RunConfig) -> Setting:
         response=response,
         tokens_per_rank=tokens,
         tensor_parallel=rollout["tensor_model_parallel_size"],
-        ulysses=ulysses(engine),
         utilization=rollout["gpu_memory_utilization"],
         max_num_seqs=rollout["max_num_seqs"],
         param_offload=engine["param_offload"],
@@ -98,7 +96,7 @@ def ulysses(engine: dict[str, Any]) -> int:
 
 def update_phase(d: Dimensions, s: Setting) -> dict[str, float]:
     """Bytes of one GPU while the policy is updated; the sampler sleeps, all is on the GPU."""
-    total, tokens = d.parameters(), s.tokens_per_rank / s.ulysses
+    total, tokens = d.parameters(), s.tokens_per_rank
     layer = (total - d.embeddings) / d.layers
     one_layer = 8 * d.hidden + 2 * (d.heads + 2 * d.kv_heads) * d.head_dim
     width = d.expert_width if d.sparse_layers else d.dense_width
@@ -162,5 +160,6 @@ def disk(d: Dimensions, s: Setting, hub: bool) -> dict[str, float]:
     return {
         "hub weights": 2.0 * total if hub else 0.0,
         "cold start": 4.0 * total,
-        "checkpoints": 16.0 * total * s.kept_checkpoints,
+        # verl never prunes the one that it resumed from
+        "checkpoints": 16.0 * total * (s.kept_checkpoints + 1),
     }

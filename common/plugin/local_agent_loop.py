@@ -13,6 +13,7 @@ each request, not sampling, decides how long a step takes. What differs from ver
 
 import asyncio
 import logging
+import os
 import threading
 from collections.abc import Coroutine
 from typing import Any
@@ -102,7 +103,14 @@ class _Worker(AgentLoopWorker):
         prompts = [dict(zip(columns, row, strict=True)) for row in rows]
         task = asyncio.create_task(self._answer(prompts, "val" if validate else "train"))
         self.running.add(task)
-        task.add_done_callback(self.running.discard)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task) -> None:
+        self.running.discard(task)
+        if not task.cancelled() and task.exception():
+            # the trainer would wait for the prompts' status for ever
+            logger.critical("the responses' status could not be written", exc_info=task.exception())
+            os._exit(1)
 
     async def _answer(self, prompts: list[dict[str, Any]], partition: str) -> None:
         """Write all responses, then the status of their prompts: `failure` if anything failed."""
@@ -186,6 +194,8 @@ class _Worker(AgentLoopWorker):
             non_tensor_batch=prompt | columns,
         )
         batch: Any = [row]
+        if output.reward_score is not None:  # the loop scores by itself
+            return
         result = await self.reward_manager.run_single(batch)
         output.reward_score = result["reward_score"]
         output.extra_fields["reward_extra_info"] = result["reward_extra_info"]

@@ -22,7 +22,11 @@ at u = 0 the weights are those that gave the old log-probabilities):
 - actor/native_<statistic>, actor/replayed_<statistic> for u > 0: spread and maximum of token and
   sequence log ratios (policy_losses.ratio_statistics) of the same weights and the same old
   log-probabilities, without and with replay. Costs one forward pass more per update.
-- actor/routed_experts_bytes: size of the routes of one update's responses (mean over updates).
+- actor/routed_experts_bytes: size of the routes of one update's responses on one rank (mean).
+
+The choice of a router under replay is that on the states which the forced layers before it gave:
+shares of replayed and of other arms are not of the same trajectory. verl takes the unweighted mean
+of a share over micro-batches and ranks; with one of each, as at micro, it is exact.
 """
 
 from collections.abc import Callable

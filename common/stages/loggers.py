@@ -37,7 +37,8 @@ class Loggers:
                 self.child = subprocess.Popen(
                     [sys.executable, "-m", "common.stages.loggers", str(self.folder), *self.names],
                     cwd=ROOT,
-                    env=self.env | {MARK: str(self.folder.resolve() / "loggers")},
+                    # beside the trainer's mark, not below it: it outlives the trainer by a moment
+                    env=self.env | {MARK: str(self.folder.resolve().with_name("loggers"))},
                     stdin=subprocess.PIPE,  # its end tells the child that the trainer has ended
                     stdout=output,
                     stderr=subprocess.STDOUT,

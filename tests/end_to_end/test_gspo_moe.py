@@ -1,6 +1,6 @@
 """The real run.sh of gspo_moe at micro scale, as a user runs it; the tests build on each other.
 
-Every command of the README is run here, or is the one that runs these tests.
+Every command of the README is run here, but for those that NOT_HERE names and gives a reason for.
 """
 
 import json

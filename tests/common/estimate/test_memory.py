@@ -23,7 +23,6 @@ def test_the_setting_is_read_from_the_configuration(node8):
     assert node8.param_offload and node8.fused and node8.checkpointing and not node8.replay
     micro = memory.setting(compose_run(recipe_folder("gspo_moe"), "micro", "gspo", 1, []))
     assert micro.tokens_per_rank == 32 * 38  # fixed micro-batches of 32 samples
-    assert micro.ulysses == 1
 
 
 def test_the_update_phase_by_hand(node8):
@@ -65,10 +64,10 @@ def test_the_host_holds_what_is_offloaded_and_the_routes(node8):
     assert replay["routes"] == 4096 * 10240 * 48 * 8 * 2
 
 
-def test_the_disk_holds_two_checkpoints(node8):
+def test_the_disk_holds_the_checkpoints_of_a_resumed_run(node8):
     parts = memory.disk(D, node8, hub=True)
-    assert parts["checkpoints"] == 2 * 16 * 30532122624
-    assert sum(parts.values()) < 1200e9
+    assert parts["checkpoints"] == 3 * 16 * 30532122624
+    assert sum(parts.values()) < 1700e9
 
 
 def test_a_step_by_hand(node8):

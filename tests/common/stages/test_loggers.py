@@ -7,7 +7,7 @@ import time
 import pytest
 from verl.utils.tracking import Tracking
 
-from common.process import environment
+from common.process import environment, run_child
 from common.runs import write_json
 from common.stages import loggers
 
@@ -45,6 +45,8 @@ def test_a_logger_gets_every_line(folder, said):
         running.poll()
         with (folder / "attempt.jsonl").open("a") as file:
             file.write(line(2))
+        # the trainer's end takes its own processes along, not the loggers
+        run_child(["-c", "pass"], env(folder), folder / "log.txt")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     found = EventAccumulator(str(folder / "tensorboard"))
