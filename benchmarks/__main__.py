@@ -70,6 +70,8 @@ def replay(rounds: int) -> dict[str, Any]:
         for arm in pair
     }
     words = ["trainer.total_training_steps=20", "trainer.val_before_train=false", *STEADY]
+    # what replay costs, not what its measurements cost, which run in arms without replay as well
+    words.append("actor_rollout_ref.actor.fsdp_config.router_replay.measure=false")
     for number in range(rounds):
         for arm, lists in arms.items():
             say(f"replay: round {number + 1} of {rounds}, {arm}")
