@@ -18,6 +18,7 @@ from common.config import ROOT, RunConfig
 from common.pipeline import plan, prepare
 from common.runs import locked, write_json
 from common.stages.evaluate import evaluate_start
+from common.stages.progress import NewLines
 from common.stages.train import read_metrics, train
 
 FOLDER = ROOT / "runs" / ".benchmarks"
@@ -34,10 +35,7 @@ MARKS = {
 
 
 class Watch:
-    """Notes when lines appear in a file, from a thread, until it is left.
-
-    The file may appear late. It is looked at every hundredth of a second.
-    """
+    """Notes when lines appear in a file, from a thread that looks every hundredth of a second."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -54,17 +52,9 @@ class Watch:
         self._thread.join()
 
     def _run(self) -> None:
-        offset = 0
+        lines = NewLines(self.path)
         while not self._stop.wait(0.01):
-            if not self.path.exists():
-                continue
-            with self.path.open("rb") as file:
-                file.seek(offset)
-                text = file.read()
-            whole = text[: text.rfind(b"\n") + 1]
-            offset += len(whole)
-            lines = whole.decode("utf-8", "replace").splitlines()
-            self.seen += [(time.time(), line) for line in lines]
+            self.seen += [(time.time(), line) for line in lines.read()]
 
 
 def steps_of(recipe: str, words: list[str], warm_up: int) -> dict[str, Any]:

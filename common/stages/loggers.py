@@ -81,7 +81,7 @@ def main() -> None:
 
     from verl.utils.tracking import Tracking
 
-    from common.stages.progress import NewLines
+    from common.stages.progress import NewLines, step_metrics
 
     folder, names = Path(sys.argv[1]), sys.argv[2:]
     config = read_json(folder / "config.yaml")
@@ -93,7 +93,8 @@ def main() -> None:
     ended = False
     while not ended:
         ended = bool(waiting.select(timeout=0.5))
-        for step, data in lines.read():
+        for line in lines.read():
+            step, data = step_metrics(line)
             tracking.log(data=data, step=step)
     tracking.finish()
 

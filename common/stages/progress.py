@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,24 +12,28 @@ from common.console import console, say
 
 
 class NewLines:
-    """Reads the whole lines of verl's `file` logger (`{"step": n, "data": {...}}`) once each."""
+    """Reads the whole lines of a growing file once each; the file may appear late."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._offset = 0
 
-    def read(self) -> Iterator[tuple[int, dict[str, Any]]]:
-        """(step, metrics) of the lines written since the last call."""
+    def read(self) -> list[str]:
+        """The lines written since the last call."""
         if not self.path.exists():
-            return
+            return []
         with self.path.open("rb") as file:
             file.seek(self._offset)
             text = file.read()
         whole = text.rfind(b"\n") + 1
         self._offset += whole
-        for line in text[:whole].splitlines():
-            record = json.loads(line)
-            yield int(record["step"]), record["data"]
+        return [line.decode("utf-8", "replace") for line in text[:whole].splitlines()]
+
+
+def step_metrics(line: str) -> tuple[int, dict[str, Any]]:
+    """(step, metrics) of a line of verl's `file` logger, `{"step": n, "data": {...}}`."""
+    record = json.loads(line)
+    return int(record["step"]), record["data"]
 
 
 class Follower:
@@ -65,8 +68,8 @@ class Follower:
 
     def poll(self) -> None:
         """Print what has been logged since the last call."""
-        for step, data in self._lines.read():
-            self._show(step, data)
+        for line in self._lines.read():
+            self._show(*step_metrics(line))
 
     def _show(self, step: int, data: dict[str, Any]) -> None:
         self._bar.update(self._task, completed=step)
