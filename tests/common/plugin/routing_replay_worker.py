@@ -10,48 +10,30 @@ import sys
 import torch
 import verl  # noqa: F401  (loads the plugin)
 from tensordict import TensorDict
-from verl.trainer.config import CheckpointConfig
 from verl.utils import tensordict_utils as tu
 from verl.utils.distributed import initialize_global_process_group_ray
-from verl.workers.config import (
-    FSDPActorConfig,
-    FSDPEngineConfig,
-    FSDPOptimizerConfig,
-    HFModelConfig,
-    PolicyLossConfig,
-)
-from verl.workers.engine import EngineRegistry
+from verl.workers.config import FSDPActorConfig, PolicyLossConfig
 from verl.workers.utils.losses import ppo_loss
 from verl.workers.utils.padding import no_padding_2_padding
 
 from common.plugin.routing_replay import RoutingReplayConfig
+from tests.common.plugin.rank import build_engine
 
 LENGTHS = [(3, 5), (2, 7), (4, 4), (3, 6)]  # prompt, response
 
 
 def build(path, mode="disabled", measure=True, remove_padding=False, checkpointing=False, lora=0):
-    engine = EngineRegistry.new(
-        model_type="language_model",
-        backend="fsdp2",
-        model_config=HFModelConfig(
-            path=path,
-            use_remove_padding=remove_padding,
-            enable_gradient_checkpointing=checkpointing,
-            lora_rank=lora,
-            target_modules=["q_proj"],
-            override_config={"attn_implementation": "sdpa"},
-        ),
-        engine_config=FSDPEngineConfig(
-            strategy="fsdp2",
-            use_torch_compile=False,
-            model_dtype="fp32",
-            router_replay=RoutingReplayConfig(mode=mode, measure=measure),
-        ),
-        optimizer_config=FSDPOptimizerConfig(lr=0.02, total_training_steps=9, clip_grad=1.0),
-        checkpoint_config=CheckpointConfig(),
+    return build_engine(
+        path,
+        0.02,
+        model={
+            "use_remove_padding": remove_padding,
+            "enable_gradient_checkpointing": checkpointing,
+            "lora_rank": lora,
+            "target_modules": ["q_proj"],
+        },
+        engine={"router_replay": RoutingReplayConfig(mode=mode, measure=measure)},
     )
-    engine.initialize()
-    return engine
 
 
 def batch(remove_padding, micro_batch, rank, ranks):

@@ -4,37 +4,23 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
 
 from common.plugin.engines_cpu import CPUEngineWithLMHead
+from tests.common.plugin.rank import environment
 
-ROOT = Path(__file__).parents[3]
-ENVIRONMENT = {
-    "VERL_USE_EXTERNAL_MODULES": "common.plugin",
-    "VERL_PLATFORM": "cpu",
-    "PYTHONPATH": str(ROOT),
-    "RANK": "0",
-    "LOCAL_RANK": "0",
-    "WORLD_SIZE": "1",
-    "MASTER_ADDR": "localhost",
-    "MASTER_PORT": "0",
-    "OMP_NUM_THREADS": "1",
-}
 BUILD = """
 import json, sys
 import verl
 import torch
 from transformers import AutoModelForCausalLM
-from verl.trainer.config import CheckpointConfig
 from verl.utils.distributed import initialize_global_process_group_ray
-from verl.workers.config import FSDPEngineConfig, FSDPOptimizerConfig, HFModelConfig
-from verl.workers.engine import EngineRegistry
 
 from common.plugin.weights import WeightUpdate
+from tests.common.plugin.rank import build_engine
 
 path = sys.argv[1]
 initialize_global_process_group_ray()
@@ -43,23 +29,9 @@ torch.distributed.all_reduce(x)
 report = {"backend": torch.distributed.get_backend(), "sum": x.tolist()}
 ROLES = ("language_model", False), ("language_model", True), ("value_model", False)
 for kind, forward_only in ROLES:
-    engine = EngineRegistry.new(
-        model_type=kind,
-        backend="fsdp2",
-        model_config=HFModelConfig(
-            path=path,
-            model_type=kind,
-            use_remove_padding=False,
-            enable_gradient_checkpointing=False,
-            override_config={"attn_implementation": "sdpa"},
-        ),
-        engine_config=FSDPEngineConfig(
-            strategy="fsdp2", use_torch_compile=False, forward_only=forward_only, model_dtype="fp32"
-        ),
-        optimizer_config=FSDPOptimizerConfig(lr=1e-3, total_training_steps=2, clip_grad=1.0),
-        checkpoint_config=CheckpointConfig(),
+    engine = build_engine(
+        path, 1e-3, kind, model={"model_type": kind}, engine={"forward_only": forward_only}
     )
-    engine.initialize()
     ids = torch.arange(3, 11).unsqueeze(0)
     logits = engine.module(ids).logits
     found = {
@@ -94,7 +66,7 @@ print(json.dumps(report))
 def test_engines_build_train_and_send_weights(checkpoint):
     done = subprocess.run(
         [sys.executable, "-c", BUILD, str(checkpoint)],
-        env=os.environ | ENVIRONMENT,
+        env=os.environ | environment(),
         capture_output=True,
         text=True,
         timeout=240,

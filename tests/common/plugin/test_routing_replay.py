@@ -12,9 +12,9 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from common.plugin.routing import Routing
+from tests.common.plugin.rank import environment
 
 pytestmark = pytest.mark.component
-ROOT = Path(__file__).parents[3]
 WORKER = Path(__file__).with_name("routing_replay_worker.py")
 CASES = {
     "off": {"measure": False},
@@ -38,23 +38,12 @@ def launch(checkpoint, cases, folder, ranks):
         port = free.getsockname()[1]
     workers = []
     for rank in range(ranks):
-        environment = {
-            "VERL_USE_EXTERNAL_MODULES": "common.plugin",
-            "VERL_PLATFORM": "cpu",
-            "PYTHONPATH": str(ROOT),
-            "RANK": str(rank),
-            "LOCAL_RANK": str(rank),
-            "WORLD_SIZE": str(ranks),
-            "MASTER_ADDR": "localhost",
-            "MASTER_PORT": str(port),
-            "OMP_NUM_THREADS": "1",
-        }
         command = [sys.executable, str(WORKER), str(checkpoint), json.dumps(cases)]
         with (folder / f"log{rank}.txt").open("w") as log:
             workers.append(
                 subprocess.Popen(
                     [*command, str(folder / "out.pt")],
-                    env=os.environ | environment,
+                    env=os.environ | environment(rank, ranks, port),
                     stdout=log,
                     stderr=subprocess.STDOUT,
                 )
