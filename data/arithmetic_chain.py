@@ -11,7 +11,7 @@ import random
 from dataclasses import dataclass
 from pathlib import Path
 
-from data.parquet import prompt_row, write_parquet
+from data.micro_task import Draws, resample, write_task
 
 DATA_SOURCE = "arithmetic_chain"
 # One held-out pool for every seed: arms and seeds are compared on the same problems.
@@ -52,37 +52,19 @@ def sample_chain(rng: random.Random, operations: int, modulus: int) -> Chain:
     return Chain(operands, "".join(rng.choice("+-*") for _ in range(operations)))
 
 
-def distinct_chains(
-    rng: random.Random, count: int, operations: int, modulus: int, exclude: set[Chain]
-) -> list[Chain]:
-    """`count` different chains, none of them in `exclude`, in the order drawn.
-
-    Raises ValueError when the space of chains is too small for the request.
-    """
+def check_space(asked: int, operations: int, modulus: int) -> None:
+    """Raise ValueError when the space of chains is too small for `asked` different ones."""
     if not 2 <= modulus <= 10 or operations < 1:
         raise ValueError(
             f"recipe.data.options: modulus {modulus} and operations {operations} asked for; "
             "operands are single digits: use a modulus from 2 to 10 and at least 1 operation"
         )
     space = modulus ** (operations + 1) * 3**operations
-    if count + len(exclude) > space // 2:
+    if asked > space // 2:
         raise ValueError(
-            f"recipe.data.options: {count + len(exclude)} different chains asked of {space} that "
-            f"exist with {operations} operations modulo {modulus}: raise operations, or ask less"
+            f"recipe.data.options: {asked} different chains asked of {space} that exist with "
+            f"{operations} operations modulo {modulus}: raise operations, or ask less"
         )
-    found: dict[Chain, None] = {}
-    while len(found) < count:
-        chain = sample_chain(rng, operations, modulus)
-        if chain not in exclude:
-            found[chain] = None
-    return list(found)
-
-
-def resample_digits(rng: random.Random, solution: str, share: float, modulus: int) -> str:
-    """Replace each digit of a worked solution, with probability `share`, by a uniform digit."""
-    return "".join(
-        str(rng.randrange(modulus)) if c.isdigit() and rng.random() < share else c for c in solution
-    )
 
 
 def build(
@@ -103,29 +85,23 @@ def build(
     Validation and test problems are the same for every seed, and appear in no training file.
     `noise`: probability that a digit of a noisy solution is resampled.
     """
-    held_out = distinct_chains(
-        random.Random(HELD_OUT_SEED), validation + test, operations, modulus, set()
+    check_space(validation + test + max(train, sft, sft_noisy), operations, modulus)
+    draws = Draws(
+        lambda rng: sample_chain(rng, operations, modulus),
+        lambda chain: chain,
+        HELD_OUT_SEED,
+        seed,
+        train=train,
+        validation=validation,
+        test=test,
     )
-    rng = random.Random(seed)
-    excluded = set(held_out)
+    digits = "0123456789"[:modulus]
+
+    def worked(chain: Chain, share: float) -> tuple[str, str]:
+        return chain.prompt, resample(draws.rng, chain.solution(modulus)[0], share, digits)
+
     prompts = {
-        "validation": held_out[:validation],
-        "test": held_out[validation:],
-        "train": distinct_chains(rng, train, operations, modulus, excluded),
+        split: [(chain.prompt, chain.solution(modulus)[1]) for chain in chains]
+        for split, chains in draws.splits.items()
     }
-    for split, chains in prompts.items():
-        rows = [
-            prompt_row(DATA_SOURCE, c.prompt, c.solution(modulus)[1], split, i)
-            for i, c in enumerate(chains)
-        ]
-        write_parquet(folder / f"{split}.parquet", rows)
-    for name, count, share in (("sft", sft, 0.0), ("sft_noisy", sft_noisy, noise)):
-        rows = []
-        for chain in distinct_chains(rng, count, operations, modulus, excluded):
-            solution = resample_digits(rng, chain.solution(modulus)[0], share, modulus)
-            messages = [
-                {"role": "user", "content": chain.prompt},
-                {"role": "assistant", "content": solution},
-            ]
-            rows.append({"messages": messages})
-        write_parquet(folder / f"{name}.parquet", rows)
+    write_task(folder, DATA_SOURCE, prompts, draws.taught(worked, sft, sft_noisy, noise))

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from data.micro_task import draw_distinct, write_task
+from data.micro_task import Draws, resample, write_task
 
 DATA_SOURCE = "checkable_instructions"
 # One held-out pool for every seed: arms and seeds are compared on the same problems.
@@ -91,13 +91,6 @@ def sample_problem(
     return Problem(alphabet, longest, tuple(chosen))
 
 
-def resample_letters(rng: random.Random, solution: str, share: float, alphabet: str) -> str:
-    """Replace each letter of a solution, with probability `share`, by a uniform one."""
-    return "".join(
-        rng.choice(alphabet) if c != " " and rng.random() < share else c for c in solution
-    )
-
-
 def build(
     folder: Path,
     seed: int,
@@ -128,24 +121,21 @@ def build(
             f"words {words}, constraints {constraints} asked for; use at least 3, 1, 1, and 1 to 5"
         )
 
-    def draw(rng: random.Random) -> Problem:
-        return sample_problem(rng, alphabet, letters, words, constraints)
+    draws = Draws(
+        lambda rng: sample_problem(rng, alphabet, letters, words, constraints),
+        lambda problem: problem.key,
+        HELD_OUT_SEED,
+        seed,
+        train=train,
+        validation=validation,
+        test=test,
+    )
 
-    def distinct(rng: random.Random, count: int, held_out: list[Problem]) -> list[Problem]:
-        return draw_distinct(rng, count, draw, lambda p: p.key, held_out)
+    def solved(problem: Problem, share: float) -> tuple[str, str]:
+        return problem.prompt, resample(draws.rng, problem.solution(), share, alphabet)
 
-    held_out = distinct(random.Random(HELD_OUT_SEED), validation + test, [])
-    rng = random.Random(seed)
     prompts = {
-        "validation": held_out[:validation],
-        "test": held_out[validation:],
-        "train": distinct(rng, train, held_out),
+        split: [(problem.prompt, problem.ground_truth) for problem in problems]
+        for split, problems in draws.splits.items()
     }
-    taught = {}
-    for name, count, share in (("sft", sft, 0.0), ("sft_noisy", sft_noisy, noise)):
-        taught[name] = [
-            (p.prompt, resample_letters(rng, p.solution(), share, alphabet))
-            for p in distinct(rng, count, held_out)
-        ]
-    asked = {name: [(p.prompt, p.ground_truth) for p in ps] for name, ps in prompts.items()}
-    write_task(folder, DATA_SOURCE, asked, taught)
+    write_task(folder, DATA_SOURCE, prompts, draws.taught(solved, sft, sft_noisy, noise))

@@ -15,7 +15,7 @@ from fractions import Fraction
 from pathlib import Path
 
 from data import prompts
-from data.micro_task import draw_distinct
+from data.micro_task import Draws
 from data.parquet import prompt_row, write_parquet
 
 DATA_SOURCE = "countdown"
@@ -170,17 +170,16 @@ def build(
     space = Space(tuple(counts), largest, tuple(targets), integers_only)
     wording = prompts.load(template)
 
-    def draw(key: int, count: int, exclude: Sequence[Puzzle] = ()) -> list[Puzzle]:
-        rng = random.Random(key)
-        return draw_distinct(rng, count, space.draw, lambda puzzle: puzzle.identity, exclude)
-
-    held_out = draw(HELD_OUT_SEED, validation + test)
-    splits = {
-        "validation": held_out[:validation],
-        "test": held_out[validation:],
-        "train": draw(seed, train, held_out),
-    }
-    for split, puzzles in splits.items():
+    draws = Draws(
+        space.draw,
+        lambda puzzle: puzzle.identity,
+        HELD_OUT_SEED,
+        seed,
+        train=train,
+        validation=validation,
+        test=test,
+    )
+    for split, puzzles in draws.splits.items():
         rows = [
             prompt_row(
                 DATA_SOURCE,

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from common.rewards.countdown_chain import NUMBERS, OPERATIONS, write
-from data.micro_task import draw_distinct, write_task
+from data.micro_task import Draws, resample, write_task
 
 DATA_SOURCE = "countdown_chain"
 # One held-out pool for every seed: arms and seeds are compared on the same problems.
@@ -52,11 +52,7 @@ class Chain:
         """The worked chain; each number in it replaced, with probability `noise`, by any other."""
         steps = zip(self.operators, self.numbers[1:], self.results, strict=True)
         text = write(self.numbers[0]) + "".join(f"{o}{write(n)}={write(r)}" for o, n, r in steps)
-        if rng is None:
-            return text
-        return "".join(
-            rng.choice(NUMBERS) if c in NUMBERS and rng.random() < noise else c for c in text
-        )
+        return text if rng is None else resample(rng, text, noise, NUMBERS)
 
 
 def draw(rng: random.Random, counts: list[int], largest: int, operators: str) -> Chain:
@@ -105,26 +101,24 @@ def build(
             f"recipe.data.options.operators: {operators!r}; use some of {''.join(OPERATIONS)}"
         )
 
-    def distinct(rng: random.Random, count: int, exclude: list[Chain]) -> list[Chain]:
-        return draw_distinct(
-            rng, count, lambda r: draw(r, counts, largest, operators), lambda c: c.identity, exclude
-        )
-
-    held_out = distinct(random.Random(HELD_OUT_SEED), validation + test, [])
-    rng = random.Random(seed)
+    draws = Draws(
+        lambda rng: draw(rng, counts, largest, operators),
+        lambda chain: chain.identity,
+        HELD_OUT_SEED,
+        seed,
+        train=train,
+        validation=validation,
+        test=test,
+    )
     prompts = {
-        name: [(chain.prompt, chain.gold) for chain in chains]
-        for name, chains in (
-            ("validation", held_out[:validation]),
-            ("test", held_out[validation:]),
-            ("train", distinct(rng, train, held_out)),
-        )
+        split: [(chain.prompt, chain.gold) for chain in chains]
+        for split, chains in draws.splits.items()
     }
-    excluded = {chain.identity for chain in held_out}
+    excluded = {chain.identity for chain in draws.held_out}
     taught: dict[str, list[tuple[str, str]]] = {"sft": [], "sft_noisy": []}
     for name, count, share in (("sft", sft, 0.0), ("sft_noisy", sft_noisy, noise)):
-        while len(taught[name]) < count:
-            chain = draw(rng, counts, largest, operators)
+        while len(taught[name]) < count:  # a problem again, most often with another solution
+            chain = draw(draws.rng, counts, largest, operators)
             if chain.identity not in excluded:
-                taught[name].append((chain.prompt, chain.solution(rng, share)))
+                taught[name].append((chain.prompt, chain.solution(draws.rng, share)))
     write_task(folder, DATA_SOURCE, prompts, taught)

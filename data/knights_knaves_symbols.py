@@ -16,6 +16,7 @@ from itertools import product
 
 from data.knights_knaves_logic import KNAVE, KNIGHT, Puzzle, Statement, knight_tables, truth_table
 from data.knights_knaves_text import NAMES
+from data.micro_task import resample
 
 
 @dataclass(frozen=True)
@@ -113,8 +114,4 @@ class Symbols:
 
     def resample(self, rng: random.Random, solution: str, share: float) -> str:
         """Replace each role and each truth value, with probability `share`, by a random one."""
-        classes = (self.knight + self.knave, self.true + self.false)
-        pools = {character: pool for pool in classes for character in pool}
-        return "".join(
-            rng.choice(pools[c]) if c in pools and rng.random() < share else c for c in solution
-        )
+        return resample(rng, solution, share, self.knight + self.knave, self.true + self.false)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Hashable, Iterable
 from pathlib import Path
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 from data.parquet import prompt_row, write_parquet
 
 Problem = TypeVar("Problem")
+Response = TypeVar("Response")
 
 
 def draw_distinct(
@@ -38,6 +39,56 @@ def draw_distinct(
                 "others, more than the options allow: ask for less, or let problems be larger"
             )
     return found
+
+
+class Draws(Generic[Problem]):
+    """The problems of one seed's files, drawn by `draw` and the same where `key` is.
+
+    `held_out`: validation and test problems, from a seed of their own, so that arms and seeds are
+    compared on the same ones; `splits`: these and `train`; `rng`: the stream of everything else.
+    Problems of one split are different, and no other file has one that is held out.
+    """
+
+    def __init__(
+        self,
+        draw: Callable[[random.Random], Problem],
+        key: Callable[[Problem], Hashable],
+        held_out_seed: int,
+        seed: int,
+        *,
+        train: int,
+        validation: int,
+        test: int,
+    ) -> None:
+        self._draw, self._key = draw, key
+        self.rng = random.Random(seed)
+        self.held_out = draw_distinct(random.Random(held_out_seed), validation + test, draw, key)
+        self.splits = {
+            "validation": self.held_out[:validation],
+            "test": self.held_out[validation:],
+            "train": self.distinct(train),
+        }
+
+    def distinct(self, count: int) -> list[Problem]:
+        """`count` different problems, none of them held out."""
+        return draw_distinct(self.rng, count, self._draw, self._key, self.held_out)
+
+    def taught(
+        self, respond: Callable[[Problem, float], Response], sft: int, sft_noisy: int, noise: float
+    ) -> dict[str, list[Response]]:
+        """`respond(problem, share of noise)` for different problems of each file for SFT."""
+        return {
+            "sft": [respond(problem, 0.0) for problem in self.distinct(sft)],
+            "sft_noisy": [respond(problem, noise) for problem in self.distinct(sft_noisy)],
+        }
+
+
+def resample(rng: random.Random, text: str, share: float, *pools: str) -> str:
+    """Replace each character of a pool, with probability `share`, by a uniform one of that pool."""
+    pool_of = {character: pool for pool in pools for character in pool}
+    return "".join(
+        rng.choice(pool_of[c]) if c in pool_of and rng.random() < share else c for c in text
+    )
 
 
 def write_task(

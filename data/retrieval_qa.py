@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from data.micro_task import draw_distinct, write_task
+from data.micro_task import Draws, write_task
 
 DATA_SOURCE = "retrieval_qa"
 # One held-out pool for every seed: arms and seeds are compared on the same problems.
@@ -163,23 +163,21 @@ def build(
         unanswerable,
     )  # fmt: skip
 
-    def distinct(rng: random.Random, count: int, held_out: list[Problem]) -> list[Problem]:
-        return draw_distinct(
-            rng, count, lambda r: sample_problem(r, world), lambda p: p.key, held_out
-        )
+    draws = Draws(
+        lambda rng: sample_problem(rng, world),
+        lambda problem: problem.key,
+        HELD_OUT_SEED,
+        seed,
+        train=train,
+        validation=validation,
+        test=test,
+    )
 
-    held_out = distinct(random.Random(HELD_OUT_SEED), validation + test, [])
-    rng = random.Random(seed)
+    def answered(problem: Problem, share: float) -> tuple[str, str]:
+        return problem.prompt, worked_answer(draws.rng, problem, refusal, share)
+
     prompts = {
-        "validation": held_out[:validation],
-        "test": held_out[validation:],
-        "train": distinct(rng, train, held_out),
+        split: [(problem.prompt, problem.ground_truth(refusal)) for problem in problems]
+        for split, problems in draws.splits.items()
     }
-    taught = {}
-    for name, count, share in (("sft", sft, 0.0), ("sft_noisy", sft_noisy, noise)):
-        taught[name] = [
-            (p.prompt, worked_answer(rng, p, refusal, share))
-            for p in distinct(rng, count, held_out)
-        ]
-    asked = {n: [(p.prompt, p.ground_truth(refusal)) for p in ps] for n, ps in prompts.items()}
-    write_task(folder, DATA_SOURCE, asked, taught)
+    write_task(folder, DATA_SOURCE, prompts, draws.taught(answered, sft, sft_noisy, noise))

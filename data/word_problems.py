@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from data import prompts
-from data.micro_task import draw_distinct
+from data.micro_task import Draws
 from data.parquet import prompt_row, write_parquet
 
 DATA_SOURCE = "word_problems"
@@ -132,24 +132,26 @@ def build(
             f"{answer!r} asked for; use two numbers from 1 to 4, 10 or more, and hashes or tags"
         )
 
-    def draw(rng: random.Random, count: int, exclude: list[Problem]) -> list[Problem]:
-        return draw_distinct(
-            rng,
-            count,
-            lambda r: sample_problem(r, (low, high), largest),
-            lambda problem: problem.numbers,
-            exclude,
-        )
-
-    held_out = draw(random.Random(HELD_OUT_SEED), validation + test, [])
-    rng = random.Random(seed)
+    draws = Draws(
+        lambda rng: sample_problem(rng, (low, high), largest),
+        lambda problem: problem.numbers,
+        HELD_OUT_SEED,
+        seed,
+        train=train,
+        validation=validation,
+        test=test,
+    )
     chosen = prompts.load(template)
-    files: dict[str, list[dict[str, Any]]] = {}
-    for split, problems in (
-        ("validation", held_out[:validation]),
-        ("test", held_out[validation:]),
-        ("train", draw(rng, train, held_out)),
-    ):
+
+    def solved(problem: Problem, share: float) -> dict[str, Any]:
+        lines, value = problem.work(draws.rng, share)
+        content = ANSWERS[answer].format(worked="\n".join(lines), answer=value)
+        messages = chosen.render({"problem": problem.text})
+        messages.append({"role": "assistant", "content": content})
+        return {"messages": messages, "template": chosen.label}
+
+    files = draws.taught(solved, sft, sft_noisy, noise)
+    for split, problems in draws.splits.items():
         files[split] = [
             prompt_row(
                 DATA_SOURCE,
@@ -161,14 +163,6 @@ def build(
             )
             for index, problem in enumerate(problems)
         ]
-    for name, count, share in (("sft", sft, 0.0), ("sft_noisy", sft_noisy, noise)):
-        files[name] = []
-        for problem in draw(rng, count, held_out):
-            lines, value = problem.work(rng, share)
-            content = ANSWERS[answer].format(worked="\n".join(lines), answer=value)
-            messages = chosen.render({"problem": problem.text})
-            messages.append({"role": "assistant", "content": content})
-            files[name].append({"messages": messages, "template": chosen.label})
     for name, rows in files.items():
         if rows:
             write_parquet(folder / f"{name}.parquet", rows)

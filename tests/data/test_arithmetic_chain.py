@@ -6,7 +6,7 @@ from operator import add, mul, sub
 import pytest
 
 from data import arithmetic_chain as chain
-from data.parquet import MESSAGE_COLUMNS, PROMPT_COLUMNS, read_parquet
+from tests.data.built import check_seeds, content_sha256, prompts, taught
 
 SMALL = {
     "operations": 4,
@@ -35,18 +35,12 @@ def folder(tmp_path_factory):
     return path
 
 
-def prompts(folder, split):
-    rows = read_parquet(folder / f"{split}.parquet", PROMPT_COLUMNS)
-    return [(r["prompt"][0]["content"], r["reward_model"]["ground_truth"]) for r in rows]
-
-
 def test_every_answer_is_right_and_every_step_true(folder):
     for split in ("train", "validation", "test"):
         for prompt, answer in prompts(folder, split):
             assert len(prompt) == 10
             assert work_out(prompt) == answer
-    for row in read_parquet(folder / "sft.parquet", MESSAGE_COLUMNS):
-        prompt, solution = (m["content"] for m in row["messages"])
+    for prompt, solution in taught(folder, "sft"):
         assert solution.endswith(f"={work_out(prompt)};")
         for step in solution.split(";")[:-1]:
             left, result = step.split("=")
@@ -57,20 +51,15 @@ def test_no_problem_is_in_two_splits(folder):
     train, validation, test = (
         {p for p, _ in prompts(folder, s)} for s in ("train", "validation", "test")
     )
-    taught = {
-        row["messages"][0]["content"]
-        for name in ("sft", "sft_noisy")
-        for row in read_parquet(folder / f"{name}.parquet", MESSAGE_COLUMNS)
-    }
+    learnt = {p for name in ("sft", "sft_noisy") for p, _ in taught(folder, name)}
     assert (len(train), len(validation), len(test)) == (200, 40, 60)
-    assert not test & (train | validation | taught)
-    assert not validation & (train | taught)
+    assert not test & (train | validation | learnt)
+    assert not validation & (train | learnt)
 
 
 def test_noise_resamples_about_its_share_of_digits(folder):
     digits = changed = 0
-    for row in read_parquet(folder / "sft_noisy.parquet", MESSAGE_COLUMNS):
-        prompt, noisy = (m["content"] for m in row["messages"])
+    for prompt, noisy in taught(folder, "sft_noisy"):
         parsed = chain.Chain(tuple(int(c) for c in prompt[0:-1:2]), prompt[1:-1:2])
         clean, _ = parsed.solution(10)
         pairs = [(a, b) for a, b in zip(clean, noisy, strict=True) if a.isdigit()]
@@ -81,14 +70,13 @@ def test_noise_resamples_about_its_share_of_digits(folder):
 
 
 def test_equal_seeds_give_equal_bytes_and_others_do_not(tmp_path, folder):
-    chain.build(tmp_path / "again", 1, **SMALL)
-    chain.build(tmp_path / "other", 2, **SMALL)
-    for path in folder.glob("*.parquet"):
-        assert (tmp_path / "again" / path.name).read_bytes() == path.read_bytes()
-    assert (tmp_path / "other" / "test.parquet").read_bytes() == (
-        folder / "test.parquet"
-    ).read_bytes()
-    assert prompts(tmp_path / "other", "train") != prompts(folder, "train")
+    check_seeds(chain.build, SMALL, folder, tmp_path)
+
+
+def test_golden_content(folder):
+    """What committed records were trained and judged on must never change."""
+    golden = "8fcb4eee1b7a26d7f5cfc42d21d24fd97b152493db188ead13c50144caeeb6af"
+    assert content_sha256(folder) == golden
 
 
 @pytest.mark.parametrize("change", [{"operations": 1, "train": 9000}, {"modulus": 11}])

@@ -1,8 +1,6 @@
 """The generator of checkable instructions: solvable by brute force, splits, stable bytes."""
 
-import hashlib
 import itertools
-import json
 import random
 from collections import Counter
 
@@ -10,7 +8,7 @@ import pytest
 
 from common.rewards.registry import get_grader
 from data import checkable_instructions as ci
-from data.parquet import MESSAGE_COLUMNS, PROMPT_COLUMNS, read_parquet
+from tests.data.built import check_seeds, content_sha256, prompts, taught
 
 SMALL = {
     "alphabet": "abcdkqz",
@@ -68,16 +66,6 @@ def folder(tmp_path_factory):
     return path
 
 
-def prompts(folder, split):
-    rows = read_parquet(folder / f"{split}.parquet", PROMPT_COLUMNS)
-    return [(r["prompt"][0]["content"], r["reward_model"]["ground_truth"]) for r in rows]
-
-
-def taught(folder, name):
-    rows = read_parquet(folder / f"{name}.parquet", MESSAGE_COLUMNS)
-    return [tuple(m["content"] for m in row["messages"]) for row in rows]
-
-
 def test_brute_force_finds_a_solution_and_none_shorter_than_ours():
     rng, grade = random.Random(5), get_grader("checkable").grade
     every = sorted(texts("abk", 4, 2), key=len)
@@ -126,19 +114,12 @@ def test_noise_makes_some_solutions_wrong(folder):
 
 
 def test_equal_seeds_give_equal_bytes_and_others_do_not(tmp_path, folder):
-    ci.build(tmp_path / "again", 1, **SMALL)
-    ci.build(tmp_path / "other", 2, **SMALL)
-    for path in folder.glob("*.parquet"):
-        assert (tmp_path / "again" / path.name).read_bytes() == path.read_bytes()
-    assert prompts(tmp_path / "other", "test") == prompts(folder, "test")
-    assert prompts(tmp_path / "other", "train") != prompts(folder, "train")
+    check_seeds(ci.build, SMALL, folder, tmp_path)
 
 
 def test_golden_content(folder):
-    content = [prompts(folder, s) for s in ("train", "validation", "test")]
-    content += [taught(folder, n) for n in ("sft", "sft_noisy")]
-    digest = hashlib.sha256(json.dumps(content).encode()).hexdigest()
-    assert digest == "5a2e9aa71d0e20124d96df188baecd03523d8e751f4e551089e3f9235ec78d46"
+    golden = "5a2e9aa71d0e20124d96df188baecd03523d8e751f4e551089e3f9235ec78d46"
+    assert content_sha256(folder) == golden
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 
 from common.rewards.countdown_chain import NUMBERS, grade
 from data import countdown_chain as chains
-from data.parquet import MESSAGE_COLUMNS, PROMPT_COLUMNS, read_parquet
+from tests.data.built import check_seeds, prompts, taught
 
 SMALL = {
     "counts": [3, 4],
@@ -33,14 +33,7 @@ def folder(tmp_path_factory):
 
 
 def problems(folder, split):
-    rows = read_parquet(folder / f"{split}.parquet", PROMPT_COLUMNS)
-    golds = [json.loads(r["reward_model"]["ground_truth"]) for r in rows]
-    return [(r["prompt"][0]["content"], gold) for r, gold in zip(rows, golds, strict=True)]
-
-
-def taught(folder, name):
-    rows = read_parquet(folder / f"{name}.parquet", MESSAGE_COLUMNS)
-    return [tuple(m["content"] for m in row["messages"]) for row in rows]
+    return [(prompt, json.loads(truth)) for prompt, truth in prompts(folder, split)]
 
 
 def asked(prompt):
@@ -96,13 +89,7 @@ def test_problems_have_many_solutions():
 
 
 def test_equal_seeds_give_equal_bytes_and_others_do_not(tmp_path, folder):
-    chains.build(tmp_path / "again", 1, **SMALL)
-    chains.build(tmp_path / "other", 2, **SMALL)
-    for path in folder.glob("*.parquet"):
-        assert (tmp_path / "again" / path.name).read_bytes() == path.read_bytes()
-    test = "test.parquet"
-    assert (tmp_path / "other" / test).read_bytes() == (folder / test).read_bytes()
-    assert problems(tmp_path / "other", "train") != problems(folder, "train")
+    check_seeds(chains.build, SMALL, folder, tmp_path)
 
 
 def test_golden(folder):

@@ -22,6 +22,7 @@ from data.knights_knaves_stream import Stream
 from data.knights_knaves_symbols import Symbols
 from data.knights_knaves_text import UNCOMMON_NAMES, read_quiz, write_quiz
 from data.parquet import MESSAGE_COLUMNS, PROMPT_COLUMNS, read_parquet
+from tests.data.built import check_seeds
 
 PUBLISHED = Path(__file__).resolve().parents[3] / "shared" / "data" / "kk_logic_rl"
 SMALL = {
@@ -296,12 +297,7 @@ def test_a_perturbed_row_is_its_originals_with_one_change(folder):
 
 
 def test_equal_seeds_give_equal_bytes_and_held_out_rows_never_change(tmp_path, folder):
-    kk.build(tmp_path / "again", 1, **SMALL)
-    kk.build(tmp_path / "other", 2, **SMALL)
-    for path in folder.glob("*.parquet"):
-        assert (tmp_path / "again" / path.name).read_bytes() == path.read_bytes()
-        same = (tmp_path / "other" / path.name).read_bytes() == path.read_bytes()
-        assert same == (path.stem == "validation" or path.stem.startswith("test"))
+    check_seeds(kk.build, SMALL, folder, tmp_path)
 
 
 GOLDEN = {

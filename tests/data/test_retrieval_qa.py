@@ -1,6 +1,5 @@
 """The retrieval QA generator: answers proven from the prompt's text, splits, stable bytes."""
 
-import hashlib
 import json
 import random
 import re
@@ -9,7 +8,7 @@ import pytest
 
 from common.rewards.registry import get_grader
 from data import retrieval_qa as qa
-from data.parquet import MESSAGE_COLUMNS, PROMPT_COLUMNS, read_parquet
+from tests.data.built import check_seeds, content_sha256, prompts, taught
 
 SMALL = {
     "letters": "abkmtu",
@@ -47,16 +46,6 @@ def folder(tmp_path_factory):
     path = tmp_path_factory.mktemp("retrieval")
     qa.build(path, 1, **SMALL)
     return path
-
-
-def prompts(folder, split):
-    rows = read_parquet(folder / f"{split}.parquet", PROMPT_COLUMNS)
-    return [(r["prompt"][0]["content"], r["reward_model"]["ground_truth"]) for r in rows]
-
-
-def taught(folder, name):
-    rows = read_parquet(folder / f"{name}.parquet", MESSAGE_COLUMNS)
-    return [tuple(m["content"] for m in row["messages"]) for row in rows]
 
 
 def test_the_answer_is_in_one_passage_or_in_none(folder):
@@ -120,19 +109,12 @@ def test_shares_are_those_asked_for():
 
 
 def test_equal_seeds_give_equal_bytes_and_others_do_not(tmp_path, folder):
-    qa.build(tmp_path / "again", 1, **SMALL)
-    qa.build(tmp_path / "other", 2, **SMALL)
-    for path in folder.glob("*.parquet"):
-        assert (tmp_path / "again" / path.name).read_bytes() == path.read_bytes()
-    assert prompts(tmp_path / "other", "test") == prompts(folder, "test")
-    assert prompts(tmp_path / "other", "train") != prompts(folder, "train")
+    check_seeds(qa.build, SMALL, folder, tmp_path)
 
 
 def test_golden_content(folder):
-    content = [prompts(folder, s) for s in ("train", "validation", "test")]
-    content += [taught(folder, n) for n in ("sft", "sft_noisy")]
-    digest = hashlib.sha256(json.dumps(content).encode()).hexdigest()
-    assert digest == "b6e52e8c00dc7535ee4e6605118b1fb9feaed5777e360da8d3ea72be2e64df51"
+    golden = "b6e52e8c00dc7535ee4e6605118b1fb9feaed5777e360da8d3ea72be2e64df51"
+    assert content_sha256(folder) == golden
 
 
 @pytest.mark.parametrize(
