@@ -140,13 +140,13 @@ def rounded(value: float | None) -> float | None:
 
 def prompt_templates(path: Path) -> dict[str, dict[str, str]]:
     """`prompts`: sha256 by name of the templates that a data file names; empty without any."""
-    table = pq.read_table(path)
-    column = table.column("template") if "template" in table.column_names else None
-    if "extra_info" in table.column_names:
-        fields = table.schema.field("extra_info").type
-        if fields.get_field_index("template") >= 0:
-            column = pc.struct_field(table.column("extra_info"), "template")
-    labels = [] if column is None else sorted(filter(None, pc.unique(column).to_pylist()))
+    leaves = pq.read_metadata(path).schema
+    columns = {leaves.column(i).path for i in range(len(leaves))}
+    named = sorted(columns & {"extra_info.template", "template"})[:1]
+    if not named:
+        return {}
+    [column] = pq.read_table(path, columns=named).flatten().columns
+    labels = sorted(filter(None, pc.unique(column).to_pylist()))
     return {"prompts": dict(label.split() for label in labels)} if labels else {}
 
 
