@@ -25,6 +25,7 @@ CURVES = (
     "group/",
     "token_selection/",
     "critic/score/mean",
+    "critic/vf_",
     "response_length/mean",
     "response_length/clip_ratio",
     "prompt_length/mean",
