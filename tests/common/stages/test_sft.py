@@ -5,12 +5,10 @@ import shutil
 import pytest
 
 from common import runs
-from common.config import compose_run, recipe_folder
 from common.results.provenance import sha256_json
 from common.runs import STAGE_FILE, read_json, write_json
 from common.stages import sft as stage
-
-GSPO = recipe_folder("gspo_moe")
+from tests.composed import composed
 
 
 @pytest.fixture
@@ -43,7 +41,7 @@ def trainer(monkeypatch):
 
 
 def compose():
-    return compose_run(GSPO, "micro", "gspo", 1)
+    return composed("gspo_moe", "micro", "gspo")
 
 
 def test_each_phase_starts_from_the_one_before_and_the_last_is_the_model(inputs, trainer):
