@@ -39,7 +39,7 @@ recipe:
 """
 ANALYSES = (
     "limem logic_rl --original train --perturbed train_statement,train_reordered",
-    "tokens logic_rl --search yet,x --benchmarks kk_2",
+    "tokens logic_rl",
     "languages logic_rl",
     "entropy logic_rl",
 )
@@ -54,7 +54,9 @@ def records(checkout):
     done = checkout.shell(f"bash recipes/logic_rl/run.sh {words}", timeout=1500)
     assert done.returncode == 0, done.stderr[-3000:]
     assert "logic_rl at tiny" in done.stdout and "claims at tiny" in done.stdout
-    assert "- memorisation_" in done.stdout and "- ppo_accuracy: not run" in done.stdout
+    printed = " ".join(done.stdout.split())
+    assert "tiny analogue:" in printed
+    assert "PPO ends at a higher accuracy than REINFORCE++: not run" in printed
     return {a: load(checkout.path / f"results/logic_rl/tiny/{a}-seed1.json") for a in ARMS}
 
 
@@ -64,8 +66,8 @@ def test_both_arms_start_from_one_base_and_are_trained(records):
     bases = [n for n in rl["problems"] if n.endswith("@base")]
     assert len(bases) == 6 and all(rl["problems"][n] == rft["problems"][n] for n in bases)
     metrics = rl["curves"]["metrics"]
-    # the first step is taken at the reference itself
-    assert metrics["actor/kl_loss"][1] == pytest.approx(0, abs=1e-6) < metrics["actor/kl_loss"][-1]
+    first, *_, last = metrics["actor/kl_loss"][1:]
+    assert abs(first) < 1e-6 < last  # the first step is taken at the reference itself
     assert all(-3 <= score <= 3 for score in metrics["group/score"][1:])
     assert 0 < metrics["group/format_ok"][-1] <= 1
     taught = rft["curves"]["metrics"]
@@ -86,8 +88,9 @@ def test_the_analyses_of_records_and_of_saved_responses(checkout, records):
     for twin in ("train_statement", "train_reordered"):
         assert set(found["limem"][twin]) == {"before RL", *ARMS}
         assert found["limem"][twin]["rft"]["problems"][0] > 20
-    # two people in symbols: a clash is written x, and the responses have no words
+    # in symbols there are no words
     counts = {word: c["n_with"] for word, c in found["tokens"]["kk_2"]["rft"].items()}
-    assert counts["yet"] == 0 and found["languages"]["kk_2"]["rft"]["responses"] == 80
+    assert set(counts.values()) == {0} and "yet" in counts
+    assert found["languages"]["kk_2"]["rft"]["responses"] == 10 * 8
     # rejection-sampled fine-tuning has no policy whose entropy could be logged
     assert set(found["entropy"]["fits"]) == {"reinforce_pp seed 1"}

@@ -2,6 +2,7 @@
 is responses left out of the update, a critic, and an update of some tokens only."""
 
 import json
+import re
 
 import pytest
 
@@ -41,7 +42,9 @@ def records(checkout):
     done = checkout.shell(f"bash recipes/psr_nsr/run.sh {words}", timeout=1500)
     assert done.returncode == 0, done.stderr[-3000:]
     assert "psr_nsr at tiny" in done.stdout and "claims at tiny" in done.stdout
-    assert "- psr_rows: " in done.stdout and "- nsr_rows: not run" in done.stdout
+    printed = " ".join(done.stdout.split())
+    assert re.search("all of them and no others: (holds|undecided) .ours", printed), printed
+    assert "the incorrect responses, all of them and no others: not run" in printed
     found = {a: load(checkout.path / f"results/psr_nsr/tiny/{a}-seed1.json") for a in ARMS}
     assert all(r["curves"]["steps"] == list(range(11)) for r in found.values())
     return found
