@@ -229,9 +229,10 @@ def draw(
         for axes, (arm, found) in zip(row, arms.items(), strict=False):
             there = {w: c.difference for w, c in found.items() if c.difference}
             labels = [f"{w} ({found[w].n_with})" for w in there]
-            bars(axes, labels, list(there.values()), "reward with minus without")
-            axes.axvline(0, color="#555555", linewidth=0.8)
             axes.set_title(f"{benchmark}: {arm}", fontsize=10)
             if not there:
                 axes.text(0.5, 0.5, "no word occurs", transform=axes.transAxes, ha="center")
+                continue
+            bars(axes, labels, list(there.values()), "reward with minus without")
+            axes.axvline(0, color="#555555", linewidth=0.8)
     return made
