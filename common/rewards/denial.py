@@ -14,6 +14,7 @@ from __future__ import annotations
 import re
 
 BEFORE, AFTER = 200, 200  # characters of text that are looked at
+_RAW = 1000  # and that are looked at for them: blanks and typesetting do not count
 
 
 def _words(text: str) -> str:
@@ -22,6 +23,18 @@ def _words(text: str) -> str:
 
 def _pattern(*parts: str) -> re.Pattern[str]:
     return re.compile("".join(parts), re.IGNORECASE)
+
+
+_INVISIBLE = re.compile("[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff]")
+_FACES = re.compile(
+    r"\\(?:text[a-z]*|math(?:rm|bf|it|sf)|emph|mbox|bf|it)(?![A-Za-z])\s*|\\[,;:! ]"
+)
+_BLANKS = re.compile(r"[ \t\u00a0]+")
+
+
+def _plain(text: str) -> str:
+    bare = _FACES.sub(" ", _INVISIBLE.sub("", text))
+    return _BLANKS.sub(" ", bare.replace("{", "").replace("}", ""))
 
 
 # --- before the answer --------------------------------------------------------------------------
@@ -49,8 +62,7 @@ _GOVERNED = _pattern(
         think thinking believe say claim said consider suppose suggest mean know sure certain
         certainly convinced would will could can might may should must have has do does as in any
         way all of course my our your here there even close near solution choice option equivalent
-        necessarily you i we he she they number always if whether x y n
-        text textbf mathbf displaystyle quad boxed"""
+        necessarily you i we he she they number always if whether x y n displaystyle quad boxed"""
     ),
     r")\b)*[^\w.!?]*",
 )
@@ -66,6 +78,10 @@ _UNSURE = _pattern(
     r"\bi(?:(?: am|['’]?m) (?:not (?:sure|certain)|unsure|guessing)|(?: do not| don['’]?t) know",
     r"| have no idea)\b[^.!?\n]{0,40}[.!?]?[^.!?]{0,30}\Z",
 )
+_SET_ASIDE = _pattern(  # struck out, a comment, an example
+    r"(?:~~|<(?:s|del|strike)>|<!--|\\(?:sout|st|cancel|xcancel|phantom)|(?<!\\)%)[ \t$]*\Z",
+    r"|\b(?:for example|for instance|e\.g\.|such as)\W*\Z",
+)
 _ASKS = _pattern(
     r"\W*(?:(?:so|but|and|then|or|hmm|well|wait)\b\W*)?(?:",
     _words("is are was were could would can might does do did should will"),
@@ -74,7 +90,7 @@ _ASKS = _pattern(
 
 # --- after the answer ---------------------------------------------------------------------------
 
-_CLOSING = r"(?:[\s$*)}\]\"'”’~]|\\[)\]]|</?\w+>)*"  # of a mark
+_CLOSING = r"(?:[\s$*_`)}{\]\"'”’~]|\\[)\]]|</?\w+>)*"  # of a mark
 _GAP = r"(?:[.,;:!?(\n–—-]|\n)[\s.,;:!?()$*\\\]\n–—-]*"  # between it and another clause
 _TURN = (
     r"(?:(?:oh|wait|hmm|well|but|and|or|actually|sorry|just|so|though|although|however|yet|because"
@@ -92,7 +108,7 @@ _RIGHT = (
 _OF_THIS = r"\b(?!\s+(?:to|for|if|when|unless|that|in)\b)"  # wrong, but not "wrong for n = 4"
 _WRONG = (
     r"(?:(?:wrong|false|incorrect|untrue|mistaken|invalid|rejected|nonsense|unlikely|a lie"
-    r"|a mistake|a joke|a guess|my guess|inaccurate|ruled out|anything but"
+    r"|a mistake|a joke|a guess|my guess|inaccurate|ruled out|anything but|example|placeholder"
     rf"|never\s+{_RIGHT}|not\s+{_RIGHT}){_OF_THIS}|not\s*(?:[.,;!]|\Z))"
 )
 _IS_WRONG = (
@@ -132,14 +148,14 @@ _LATER = _pattern(
 def denied(text: str, start: int, end: int) -> bool:
     """Whether what stands around the answer `text[start:end]`, its mark included, denies or doubts
     it, or asks for it."""
-    before = text[max(start - BEFORE, 0) : start]
+    before = _plain(text[max(start - _RAW, 0) : start])[-BEFORE:]
     for word in _DENYING.finditer(before):
         if _GOVERNED.fullmatch(before, word.end()):
             return True
     sentence = _SENTENCE_END.split(before.rstrip())[-1]
-    if _UNTRUE.match(sentence) or _UNSURE.search(before):
+    if _UNTRUE.match(sentence) or _UNSURE.search(before) or _SET_ASIDE.search(before):
         return True
-    after = text[end : end + AFTER]
+    after = _plain(text[end : end + _RAW])[:AFTER]
     if not after.strip():
         return False
     if _PREDICATE.match(after) or _QUESTION.match(after) or _BARE.match(after):

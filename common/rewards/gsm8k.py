@@ -67,6 +67,9 @@ def final_answer(response: str) -> str | None:
         between = text[before[-1][1] : start]
         if len(between) <= _LONGEST_LISTING and _LISTING.fullmatch(between):
             return None
+    later = _last_line(text[end:])
+    if later is not None and read_number(later) != read_number(answer.strip()):
+        return None  # another answer follows
     return answer.strip()
 
 

@@ -4,7 +4,7 @@ it, else 0. A box that its sentence denies, or that ends a list of boxes, holds 
 from __future__ import annotations
 
 from common.rewards.denial import denied
-from common.rewards.mathematics.extract import last_box, neighbours
+from common.rewards.mathematics.extract import after_box, last_box, neighbours
 from common.rewards.tags import after_thought
 from common.rewards.verdict import Grader, Outcome, Row, Verdict
 
@@ -27,7 +27,9 @@ def extract_answer(response: str) -> int | None:
     if box is None or denied(text, *box):
         return None
     held = neighbours(text, box)
-    return read_integer(held[0]) if len(held) == 1 else None
+    answer = read_integer(held[0])
+    later = read_integer((after_box(text) or "").strip("$ "))
+    return answer if len(held) == 1 and later in (None, answer) else None  # not one of several
 
 
 def grade(row: Row) -> Verdict:

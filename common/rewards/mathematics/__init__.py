@@ -175,6 +175,10 @@ def fast(row: Row) -> Verdict | None:
         boxes = extract.boxes(response, row.get("prompt"))
         if all(decide(gold, box) is Outcome.CORRECT for box in boxes):
             outcome = Outcome.CORRECT
+    if outcome is Outcome.CORRECT and found == "box":
+        later = extract.after_box(response, row.get("prompt"))
+        if later and parse(later[:LONGEST]).readings and decide(answer, later) is Outcome.WRONG:
+            outcome = Outcome.WRONG  # \boxed{5}, and then "the answer is 6"
     return None if outcome is None else _verdict(outcome, answer, found)
 
 

@@ -20,6 +20,11 @@ _PHRASE = re.compile(
     r"\banswer(?:\s+to\s+(?:the|this)\s+(?:problem|question))?(?:\s+is|\s*:)",
     re.IGNORECASE,
 )
+_LAST_WORD = re.compile(
+    r"(?:####|(?:(?:so|thus|hence|therefore),? )?(?:the )?(?:final |correct )?answer(?: is:?|:))"
+    r" ?(\S[^.!?]{0,60})\.?",
+    re.IGNORECASE,
+)
 _SPAN = re.compile(
     r"\$\$([^$]+)\$\$|\$((?:[^$\\]|\\.)+)\$"
     r"|\\\(((?:[^\\]|\\[^()])*)\\\)|\\\[((?:[^\\]|\\[^\[\]])*)\\\]"
@@ -108,6 +113,15 @@ def answer(response: str, prompt: object = None) -> tuple[str | None, str]:
         return (found or None), "stated" if found else "none"
     found = at_the_end(text)
     return found, "none" if found is None else "last"
+
+
+def after_box(response: str, prompt: object = None) -> str | None:
+    """The answer that the last line states behind the last box, if it is a line of its own."""
+    text = after_thought(response, prompt)
+    box = last_box(text)
+    line = text[box[1] :][-LONGEST:].rstrip().rpartition("\n") if box else ("", "", "")
+    found = _LAST_WORD.fullmatch(line[2].replace("*", "").strip()) if line[1] else None
+    return found[1] if found else None
 
 
 def boxes(response: str, prompt: object = None) -> list[str]:

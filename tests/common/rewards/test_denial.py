@@ -82,6 +82,18 @@ I am not sure, but the answer is \boxed{5}.
 I don't know, but let me say \boxed{5}
 The answer might be \boxed{5}.
 It could be \boxed{5}.
+\boxed{5} \textbf{is not} the answer
+\boxed{5}\text{ is wrong}
+\boxed{5}\,?
+\sout{\boxed{5}}
+$\cancel{\boxed{5}}$
+~~\boxed{5}~~
+<!-- \boxed{5} -->
+% \boxed{5}
+For example, \boxed{5}
+\boxed{5} is an example of the format.
+\boxed{5}@@Final answer: 6
+\boxed{5}@#### 6
 """.strip().splitlines()
 DENIED_MARKS = r"""
 The answer is not@#### 5
@@ -129,6 +141,7 @@ The correct answer is not listed, it is \boxed{5}.
 \boxed{5}, and no more.
 \boxed{5} dollars. She does not pay the rest.
 \boxed{5}@@**Answer: 5**
+\boxed{5}@@The answer is 5 apples.
 """.strip().splitlines()
 ASSERTED_MARKS = r"""
 He did not go.@#### 5
@@ -151,6 +164,13 @@ def test_what_is_denied_doubted_or_one_of_several_pays_nothing(name):
     assert [line for line in DENIED if paid(name, line)] == []
     marks = [] if name == "integer_answer" else DENIED_MARKS
     assert [line for line in marks if paid(name, line)] == []
+
+
+@pytest.mark.parametrize("name", BOXES)
+def test_blanks_and_invisible_signs_hide_no_denial(name):
+    for between in (" " * 300, "\u200b ", "\u00a0", " \u202e", " \\, \\text{ }"):
+        assert not paid(name, f"\\boxed{{5}}{between}is not the answer")
+        assert not paid(name, f"The answer is not{between}\\boxed{{5}}")
 
 
 @pytest.mark.parametrize("name", BOXES)
