@@ -19,6 +19,7 @@ from common.stages.reward import benchmark_rules
 from common.stages.train import read_attempts, read_metrics
 
 STAGES = ("data", "model", "sft", "evaluate_base", "train", "evaluate")
+OPTIONAL = ("distilled", "warmup")  # common/stages/warmup.py
 # Kept in the record, one value a step; the rest stays in the run's own metrics.jsonl.
 CURVES = (
     "actor/",
@@ -61,7 +62,8 @@ def record(run: RunConfig, run_dir: Path) -> Path:
 
 def build_record(run: RunConfig, run_dir: Path) -> dict[str, Any]:
     """The record of a run whose other stages are done."""
-    seconds = {name: read_json(run_dir / name / STAGE_FILE)["seconds"] for name in STAGES}
+    names = [*STAGES, *(n for n in OPTIONAL if (run_dir / n).exists())]
+    seconds = {name: read_json(run_dir / name / STAGE_FILE)["seconds"] for name in names}
     results = {
         suffix: read_json(run_dir / name / "result.json")
         for suffix, name in (("", "evaluate"), (records.BASE, "evaluate_base"))
@@ -74,7 +76,7 @@ def build_record(run: RunConfig, run_dir: Path) -> dict[str, Any]:
     begun = read_json(run_dir / "train" / "provenance.json")
     curves = read_curves(run_dir / "train" / "metrics.jsonl")
     devices = run.ranks if run.recipe.platform == "cuda" else 0
-    busy = seconds["sft"] + seconds["evaluate_base"] + seconds["train"] + seconds["evaluate"]
+    busy = sum(seconds[name] for name in names if name not in ("data", "model"))
     return {
         "schema": records.SCHEMA,
         "recipe": run.name,
@@ -110,9 +112,12 @@ def build_record(run: RunConfig, run_dir: Path) -> dict[str, Any]:
 
 def trained_tokens(run: RunConfig, run_dir: Path, curves: dict[str, Any]) -> dict[str, int]:
     """Tokens of the prompts and responses that were sampled for training."""
-    sampled = run_dir / "train" / "sampled" / "result.json"
-    if sampled.exists():  # common/stages/rejection.py
-        return read_json(sampled)["train"]["tokens"]  # type: ignore[no-any-return]
+    if run.recipe.method != "rl":
+        for folder in ("train/sampled", "distilled"):  # of rejection.py, of warmup.py
+            sampled = run_dir / folder / "result.json"
+            if sampled.exists():
+                return read_json(sampled)["train"]["tokens"]  # type: ignore[no-any-return]
+        return {"prompt": 0, "response": 0}
     responses = run.get("data.train_batch_size") * run.get("actor_rollout_ref.rollout.n")
     return {
         kind: round(responses * sum(v or 0 for v in curves["metrics"][f"{kind}_length/mean"]))
