@@ -84,10 +84,10 @@ def test_page_at_micro(recipe: Path, three_seeds: Path) -> None:
     one = line(page, "clip fraction", "grpo")
     assert one[2] == "not printed"
     assert one[3].endswith("] over steps") and one[4:6] == ["-", "1 (1)"]
-    score = line(page, "accuracy, test", "grpo")
+    score = line(page, "accuracy, test (40 problems)", "grpo")
     assert score[3].endswith("] over problems")
     assert "- not run at micro: `never`" in page and "| never |" not in page
-    base = line(page, "accuracy, test", "before RL")
+    base = line(page, "accuracy, test (40 problems)", "before RL")
     assert base[5] == "3 (1, 2, 3)"
     aime = line(page, "accuracy, aime24", "gspo", "node8")
     assert aime[2:] == ["70 % (printed)", "not run", "-", "0", "node8", "-"]
