@@ -15,11 +15,12 @@ from common.results import plots, provenance
 from common.results import record as records
 from common.rewards.rule import KEY, Rules
 from common.runs import STAGE_FILE, read_json, relative
+from common.stages.rejection import NAME
 from common.stages.reward import benchmark_rules
 from common.stages.train import read_attempts, read_metrics
+from common.stages.warmup import warmup_stages
 
 STAGES = ("data", "model", "sft", "evaluate_base", "train", "evaluate")
-OPTIONAL = ("distilled", "warmup")  # common/stages/warmup.py
 # Kept in the record, one value a step; the rest stays in the run's own metrics.jsonl.
 CURVES = (
     "actor/",
@@ -62,7 +63,7 @@ def record(run: RunConfig, run_dir: Path) -> Path:
 
 def build_record(run: RunConfig, run_dir: Path) -> dict[str, Any]:
     """The record of a run whose other stages are done."""
-    names = [*STAGES, *(n for n in OPTIONAL if (run_dir / n).exists())]
+    names = [*STAGES, *warmup_stages(run)]
     seconds = {name: read_json(run_dir / name / STAGE_FILE)["seconds"] for name in names}
     results = {
         suffix: read_json(run_dir / name / "result.json")
@@ -112,12 +113,12 @@ def build_record(run: RunConfig, run_dir: Path) -> dict[str, Any]:
 
 def trained_tokens(run: RunConfig, run_dir: Path, curves: dict[str, Any]) -> dict[str, int]:
     """Tokens of the prompts and responses that were sampled for training."""
-    if run.recipe.method != "rl":
-        for folder in ("train/sampled", "distilled"):  # of rejection.py, of warmup.py
-            sampled = run_dir / folder / "result.json"
-            if sampled.exists():
-                return read_json(sampled)["train"]["tokens"]  # type: ignore[no-any-return]
+    method = run.recipe.method
+    if method == "sft" and "distilled" not in warmup_stages(run):
         return {"prompt": 0, "response": 0}
+    if method != "rl":
+        sampled = run_dir / ("train/sampled" if method == "rejection" else "distilled")
+        return read_json(sampled / "result.json")[NAME]["tokens"]  # type: ignore[no-any-return]
     responses = run.get("data.train_batch_size") * run.get("actor_rollout_ref.rollout.n")
     return {
         kind: round(responses * sum(v or 0 for v in curves["metrics"][f"{kind}_length/mean"]))

@@ -54,6 +54,14 @@ def warm_up(run: RunConfig, data: Path, base: Path, train: Train) -> Path:
     return warmed
 
 
+def warmup_stages(run: RunConfig) -> list[str]:
+    """The links that `warm_up` leaves in the run's folder."""
+    if run.recipe.warmup is None:
+        return []
+    spec = (run.recipe.warmups or {})[run.recipe.warmup]
+    return ["distilled", "warmup"] if spec.sampled else ["warmup"]
+
+
 def teacher(run: RunConfig, arm: str) -> RunConfig:
     """The run of `arm` that a run learns from: the one without overrides, unless the run's own
     overrides change how that arm is trained."""
@@ -130,9 +138,9 @@ def warm_up_alone(run: RunConfig, run_dir: Path, data: Path, start: Path, argv: 
         (phase,) = stage["inputs"]["phases"]
         name = phase["trainer"]["experiment_name"]
         metrics = read_metrics(warmed / f"{name}.jsonl")
-        distilled = run_dir / "distilled" / STATISTICS
-        if distilled.exists():
-            metrics[0] = json.dumps({"step": 0, "data": read_json(distilled)})
+        if "distilled" in warmup_stages(run):
+            found = read_json(run_dir / "distilled" / STATISTICS)
+            metrics[0] = json.dumps({"step": 0, "data": found})
         write_metrics(folder / "metrics.jsonl", metrics)
         finish_stage(folder, inputs, time.time() - started)
     return warmed / "model"
