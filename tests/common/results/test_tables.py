@@ -144,7 +144,7 @@ def test_the_papers_scale_is_compared_in_the_papers_unit(recipe: Path, make_reco
     clip = find(report, "actor/pg_clipfrac", "gspo", "node8")
     assert clip.ours is not None and clip.difference == pytest.approx(clip.ours.value - 0.15)
     page = tables.render_markdown(report)
-    cells = line(page, "accuracy, aime24", "gspo", "node8")
+    cells = line(page, "accuracy, aime24 (40 problems)", "gspo", "node8")
     assert cells[4] == f"{row.difference:+.4g}" and " % [" in cells[3]
 
 
@@ -262,6 +262,6 @@ def test_ungradable_samples_have_a_row_where_there_are_any(recipe: Path, make_re
     assert found is not None and none is not None
     accuracy = hung["metrics"]["test/accuracy"]["mean"]
     assert found.value == pytest.approx(1 - accuracy) and none.value == 0.0
-    assert line(tables.render_markdown(report), "ungradable, test", "gspo")
+    assert line(tables.render_markdown(report), "ungradable, test (40 problems)", "gspo")
     without = tables.build_report(recipe, publish(recipe, make_record("gspo")))
     assert all(row.metric != "ungradable" for row in without.rows)
