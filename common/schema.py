@@ -88,13 +88,37 @@ class Rejection:
 
 
 @dataclass(frozen=True)
+class Sampled:
+    """Correct responses of the arm `arm`, after its RL on the same seed: all of the right ones
+    among `samples` to each prompt of `file` (below the run's folder)."""
+
+    arm: str
+    file: str
+    samples: int
+    temperature: float
+    top_p: float
+    top_k: int
+
+
+@dataclass(frozen=True)
+class Warmup:
+    """Fine-tuning of the base before RL, in the one phase of `sft`: on a file of the data, or, with
+    `sampled`, on `chosen.parquet`, which the stage makes."""
+
+    sft: SFT
+    sampled: Sampled | None = None
+
+
+@dataclass(frozen=True)
 class Recipe:
     """Our part of a recipe's configuration.
 
     `learning_rate`: by variant, with `default` for the rest; a scale's choice, since it depends on
     the model. `steps`: likewise, where arms differ in length. `gpus`: ranks of the trainer on one
     node. `disk_gb`: free space that a run needs. `gpu_memory_gib`: of one GPU, for `check`.
-    `method`: `rl`, or `rejection`: rejection-sampled fine-tuning in its place, as `rejection` says.
+    `method`: `rl`, or what takes its place: `rejection`, rejection-sampled fine-tuning as
+    `rejection` says, or `sft`, the warm-up alone. `warmup`: which of `warmups` comes between the
+    base and RL.
     `routing_replay`: `disabled`, `R2` or `R3`; a platform hands it to its training engine.
     """
 
@@ -116,6 +140,8 @@ class Recipe:
     steps: dict[str, int] | None = None
     method: str = "rl"
     rejection: Rejection | None = None
+    warmup: str | None = None
+    warmups: dict[str, Warmup] | None = None
 
 
 def build(cls: type, values: Any, where: str) -> Any:

@@ -44,10 +44,11 @@ def sweep_key(recipe: str, words: list[str]) -> dict[str, Any]:
     path = ROOT / "results" / folder.name / f"sweep-{runs[0].scale}.json"
     found: dict[str, Any] = {}
     for run in runs:
+        argv = ["sweep", run.name, *words]
         with locked(run.run_dir / "lock", None):
             end_left_over(run.run_dir)
-            data, start = prepare(run)
-            train(run, run.run_dir, data, start, ["sweep", run.name, *words])
+            data, start = prepare(run, argv)
+            train(run, run.run_dir, data, start, argv)
         entry = {"score": validation_score(run.run_dir), "with": others}
         lock = STORE / f"{folder.name}-{path.stem}.lock"
         with locked(lock, "sweep: another one is writing; waiting"):

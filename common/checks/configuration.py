@@ -5,22 +5,21 @@ from __future__ import annotations
 from typing import Any
 
 from common.checks.stop import check_stop_token
+from common.checks.warmup import check_phase, check_warmup
 from common.config import ROOT, STEPS_KEY, RunConfig
 from common.estimate.dimensions import dimensions, model_config
 from common.estimate.memory import ulysses
 from common.evaluation.generation import ENGINES
 from common.rewards.registry import get_grader
 from common.rewards.rule import KEY, Rules
-from common.schema import Rejection
 from common.stages.loggers import KNOWN
-from common.stages.sft import phase_config
 from common.stages.train import TRAINERS
 from data import dependencies
 from data.parquet import PROMPT_COLUMNS
 
 PLATFORMS = ("cpu", "cuda")
 REPLAY = ("disabled", "R2", "R3")
-METHODS = ("rl", "rejection")
+METHODS = ("rl", "rejection", "sft")
 SIZES = (
     "data.train_batch_size",
     "actor_rollout_ref.actor.ppo_mini_batch_size",
@@ -46,6 +45,7 @@ def check_config(run: RunConfig) -> None:
     check_trainer(run)
     check_replay(run)
     check_stop_token(run)
+    check_warmup(run)
 
 
 def check_batches(run: RunConfig) -> None:
@@ -271,19 +271,6 @@ def check_replay(run: RunConfig) -> None:
         )
 
 
-def check_rejection(run: RunConfig, rejection: Rejection) -> None:
-    """One phase, and room for the longest chat: verl's SFT trainer stops at a longer one."""
-    if len(rejection.sft.phases) != 1:
-        raise ValueError("recipe.rejection.sft.phases: one phase is wanted")
-    longest = run.get("data.max_prompt_length") + run.get("data.max_response_length") + 1
-    room = phase_config(rejection.sft, rejection.sft.phases[0], run.seed)["data"]["max_length"]
-    if room < longest:
-        raise ValueError(
-            f"recipe.rejection.sft.trainer.data.max_length={room}: a prompt, a response and its "
-            f"stop token may have {longest} tokens; raise it"
-        )
-
-
 def check_choices(run: RunConfig) -> None:
     """Raise ValueError where a key names something that is not there."""
     recipe = run.recipe
@@ -301,7 +288,7 @@ def check_choices(run: RunConfig) -> None:
     if recipe.method == "rejection" and recipe.rejection is None:
         raise ValueError("recipe.method=rejection: the scale has no recipe.rejection; add it")
     if recipe.rejection:
-        check_rejection(run, recipe.rejection)
+        check_phase(run, recipe.rejection.sft, "recipe.rejection.sft")
     model = recipe.models[recipe.model]
     if (model.build is None) == (model.hub is None):
         raise ValueError(f"recipe.models.{recipe.model}: set exactly one of hub and build")

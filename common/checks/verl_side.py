@@ -52,6 +52,8 @@ def describe(run: RunConfig) -> dict[str, Any]:
     """What the child needs of a run."""
     model, taught = run.recipe.models[run.recipe.model], run.recipe.rejection
     specs = [run.recipe.sft, taught.sft if taught else None]
+    if run.recipe.warmup and run.recipe.warmups:
+        specs.append(run.recipe.warmups[run.recipe.warmup].sft)
     config = {k: v for k, v in run.config.items() if k not in ("recipe", "scale", "variant")}
     fields = model_config(model)
     if fields is not None and model.build is not None:

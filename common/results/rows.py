@@ -40,7 +40,8 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Row:
-    """`missing` says why there is no `ours`; `difference` is ours - paper in the paper's unit."""
+    """`missing` says why there is no `ours`; `difference` is ours - paper in the paper's unit;
+    `problems`: of the benchmark of `ours`, 0 where there is none."""
 
     metric: str
     benchmark: str
@@ -52,6 +53,7 @@ class Row:
     difference: float | None
     seeds: tuple[int, ...]
     records: tuple[str, ...]
+    problems: int = 0
 
 
 def build_rows(
@@ -89,6 +91,7 @@ def build_rows(
                     difference=_difference(ours, number) if scale == PAPER_SCALE else None,
                     seeds=tuple(r["seed"] for r, _ in found),
                     records=tuple(path_of(r) for r, _ in found),
+                    problems=max((_problems(r, metric, name) for r, _ in found), default=0),
                 )
             )
     return rows
@@ -110,6 +113,11 @@ def measure(record: dict[str, Any], metric: str, benchmark: str) -> Estimate | N
     for part in metric.split("."):
         value = value.get(part) if isinstance(value, dict) else None
     return Estimate(float(value), None, SETTING) if isinstance(value, int | float) else None
+
+
+def _problems(record: dict[str, Any], metric: str, benchmark: str) -> int:
+    found = record["metrics"].get(f"{benchmark}/{metric}")
+    return int(found["n"]) if found else 0
 
 
 def path_of(record: dict[str, Any]) -> str:

@@ -18,7 +18,12 @@ from common.stages.progress import Follower
 
 def sft(run: RunConfig, data: Path, model: Path) -> Path:
     """The folder whose `model/` is the model after the last phase (the given one without SFT)."""
-    spec = run.recipe.sft
+    return fine_tune(run, run.recipe.sft, data, model, model)
+
+
+def fine_tune(run: RunConfig, spec: SFT | None, data: Path, model: Path, start: Path) -> Path:
+    """The same for the phases of `spec`, on the files of the stage `data`, from the weights in
+    `start`, which the stage `model` has made."""
     phases = spec.phases if spec else []
     configs = [phase_config(spec, p, run.seed) for p in phases] if spec else []
     inputs = {
@@ -31,15 +36,15 @@ def sft(run: RunConfig, data: Path, model: Path) -> Path:
     def make(folder: Path) -> None:
         # in an order that can be taken up again wherever it was interrupted
         if not (folder / "model").exists():
-            start = model
+            last = start
             for phase, config in zip(phases, configs, strict=True):
-                start = run_phase(run, folder / phase["name"], config, data, start)
+                last = run_phase(run, folder / phase["name"], config, data, last)
                 metrics = folder / phase["name"] / "metrics.jsonl"
                 shutil.copy(metrics, folder / f"{phase['name']}.jsonl")
-            if start == model:
-                (folder / "model").symlink_to(Path("..") / model.name)
+            if last == start:
+                (folder / "model").symlink_to(Path("..") / start.name)
             else:
-                start.rename(folder / "model")
+                last.rename(folder / "model")
         for phase in phases:
             shutil.rmtree(folder / phase["name"], ignore_errors=True)
 
