@@ -96,7 +96,7 @@ def prompt_rows(
     Raises: ValueError that begins with `where`, or names the data file, for what is wrong.
     """
     found: list[dict[str, Any]] = []
-    for part, row in _rows(parts, where):
+    for part, row in part_rows(parts, where):
         chosen = prompts.load(part.template or template)
         name, _ = parse(part.source)
         extra = {k: v for k, v in row.items() if k not in NOT_EXTRA} | {"template": chosen.label}
@@ -116,7 +116,7 @@ def prompt_rows(
 
 def _conversations(parts: list[dict[str, Any]], template: str, where: str) -> list[dict[str, Any]]:
     found = []
-    for part, row in _rows(parts, where):
+    for part, row in part_rows(parts, where):
         if not row.get("solution"):
             raise ValueError(f"{where}: {part.source} has no worked solutions")
         chosen = prompts.load(part.template or template)
@@ -126,7 +126,7 @@ def _conversations(parts: list[dict[str, Any]], template: str, where: str) -> li
     return found
 
 
-def _rows(parts: list[dict[str, Any]], where: str) -> Iterable[tuple[Part, dict[str, Any]]]:
+def part_rows(parts: list[dict[str, Any]], where: str) -> Iterable[tuple[Part, dict[str, Any]]]:
     """Every chosen row with its part, in the order of the parts."""
     for number, options in enumerate(parts):
         part = typed(Part, options, f"{where}[{number}]")

@@ -10,8 +10,10 @@ from common.config import ROOT, STEPS_KEY, RunConfig
 from common.estimate.dimensions import dimensions, model_config
 from common.estimate.memory import ulysses
 from common.evaluation.generation import ENGINES
+from common.rewards import group
 from common.rewards.registry import get_grader
 from common.rewards.rule import KEY, Rules
+from common.schema import build
 from common.stages.loggers import KNOWN
 from common.stages.train import TRAINERS
 from data import dependencies
@@ -181,6 +183,16 @@ def check_trainer(run: RunConfig) -> None:
             f"trainer.v1.trainer_mode={mode}: the custom sampler is for sync; set "
             "trainer.v1.sampler.custom_sampler.path=null"
         )
+    reward = (run.get("trainer.v1.sampler.sampler_kwargs") or {}).get("group_reward")
+    if reward is not None:
+        build(group.GroupReward, reward, group.KEY)
+    lora = run.get("actor_rollout_ref.model")
+    rollout = run.get("actor_rollout_ref.rollout.name")
+    if rollout == "transformers" and lora["lora_rank"] and not lora["lora"]["merge"]:
+        raise ValueError(
+            "actor_rollout_ref.model.lora.merge=false: rollout.name=transformers takes merged "
+            "weights; set true"
+        )
     signs = run.get("algorithm").get("sign_weights")
     if run.get("algorithm.adv_estimator") == "weighted_signs" and not signs:
         raise ValueError(
@@ -307,3 +319,8 @@ def check_choices(run: RunConfig) -> None:
             raise ValueError(f"recipe.evaluation.benchmarks.{name}.samples: at least 1 is wanted")
         if benchmark.grader:
             get_grader(benchmark.grader)
+        if benchmark.chat_template and not (run.folder / benchmark.chat_template).is_file():
+            raise ValueError(
+                f"recipe.evaluation.benchmarks.{name}.chat_template: there is no "
+                f"{benchmark.chat_template} beside recipe.yaml"
+            )

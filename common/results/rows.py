@@ -78,7 +78,8 @@ def build_rows(
             name = benchmark + BASE if before_rl else benchmark
             found = [(r, e) for r in group if (e := measure(r, metric, name))]
             number = printed.get((metric, benchmark, variant))
-            ours = _over_seeds([e for _, e in found], f"{variant} at {scale}: {metric}")
+            where, share = f"{variant} at {scale}: {metric}", metric != "response_tokens"
+            ours = _over_seeds([e for _, e in found], where, share)
             rows.append(
                 Row(
                     metric=metric,
@@ -125,7 +126,7 @@ def path_of(record: dict[str, Any]) -> str:
     return f"{record['scale']}/{record['variant']}-seed{record['seed']}.json"
 
 
-def _over_seeds(found: Sequence[Estimate], where: str) -> Estimate | None:
+def _over_seeds(found: Sequence[Estimate], where: str, share: bool) -> Estimate | None:
     if len(found) < 2:
         return found[0] if found else None
     values = [e.value for e in found]
@@ -134,7 +135,7 @@ def _over_seeds(found: Sequence[Estimate], where: str) -> Estimate | None:
             raise ValueError(f"{where} differs between seeds ({values}); run them all again alike")
         return found[0]
     low, high = statistics.seed_interval(values)
-    if found[0].over == "problems":  # a share: Student's t knows nothing of its limits
+    if found[0].over == "problems" and share:  # Student's t knows nothing of a share's limits
         low, high = max(low, 0.0), min(high, 1.0)
     return Estimate(float(np.mean(values)), (low, high), "seeds")
 
@@ -145,9 +146,7 @@ def _difference(ours: Estimate | None, paper: PaperNumber | None) -> float | Non
     return ours.value * paper.factor - paper.value
 
 
-def _keys(
-    paper: Sequence[PaperNumber], records: Sequence[dict[str, Any]]
-) -> list[tuple[str, str]]:
+def _keys(paper: Sequence[PaperNumber], records: Sequence[dict[str, Any]]) -> list[tuple[str, str]]:
     """(metric, benchmark) of every row, in the order of the table."""
     names = {name.rpartition("/") for record in records for name in record["metrics"]}
     scores = {

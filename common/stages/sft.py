@@ -11,7 +11,7 @@ from common.config import RunConfig, compose_sft
 from common.console import say
 from common.process import environment, run_child
 from common.results.provenance import sha256_json
-from common.runs import read_json, shared_stage, source_digest, write_json
+from common.runs import module_sources, read_json, shared_stage, source_digest, write_json
 from common.schema import SFT
 from common.stages.progress import Follower
 
@@ -30,7 +30,7 @@ def fine_tune(run: RunConfig, spec: SFT | None, data: Path, model: Path, start: 
         "data": read_json(data / "stage.json")["key"],
         "model": read_json(model / "stage.json")["key"],
         "phases": configs,
-        "source": source_digest("common/plugin/engines_cpu.py", "common/stages/sft.py"),
+        "source": source_digest(*_sources(configs)),
     }
 
     def make(folder: Path) -> None:
@@ -49,6 +49,17 @@ def fine_tune(run: RunConfig, spec: SFT | None, data: Path, model: Path, start: 
             shutil.rmtree(folder / phase["name"], ignore_errors=True)
 
     return shared_stage("sft", inputs, make, resumable=True)
+
+
+def _sources(configs: list[dict[str, Any]]) -> list[str]:
+    """Files whose change may change what the phases train."""
+    found = {"common/plugin/engines_cpu.py", "common/stages/sft.py"}
+    for config in configs:
+        if config["model"]["lora_rank"]:
+            found.add("common/plugin/lora.py")
+        path = config["data"]["custom_cls"]["path"] or ""
+        found |= set(module_sources(path.removeprefix("pkg://"))) if path else set()
+    return sorted(found)
 
 
 def phase_config(spec: SFT, phase: dict[str, Any], seed: int) -> dict[str, Any]:

@@ -42,7 +42,11 @@ Train = Callable[[RunConfig], Path]  # trains an arm where it was not; its expor
 
 def warm_up(run: RunConfig, data: Path, base: Path, train: Train) -> Path:
     """The folder whose `model/` is the base after the run's warm-up; linked, with what was sampled
-    for it, into the run's folder."""
+    for it, into the run's folder.
+
+    A `lost` warm-up leaves the base. That is what becomes of a LoRA adapter when a second trainer
+    wraps the same model in a new one (tests/common/plugin/test_lora.py shows it of PEFT).
+    """
     assert run.recipe.warmup and run.recipe.warmups  # common/checks/warmup.py
     spec = run.recipe.warmups[run.recipe.warmup]
     taught = data
@@ -51,7 +55,7 @@ def warm_up(run: RunConfig, data: Path, base: Path, train: Train) -> Path:
         link(run.run_dir, "distilled", taught)
     warmed = fine_tune(run, spec.sft, taught, base, base / "model")
     link(run.run_dir, "warmup", warmed)
-    return warmed
+    return base if spec.lost else warmed
 
 
 def warmup_stages(run: RunConfig) -> list[str]:

@@ -114,3 +114,14 @@ def test_a_warm_up_alone_leaves_what_a_record_reads(place):
     write_json(warmed / STAGE_FILE, {"key": "other", "inputs": {"phases": [phase]}})
     with pytest.raises(ValueError, match="another configuration"):
         stage.warm_up_alone(run, run.run_dir, folder / "data", start, [])
+
+
+@pytest.mark.parametrize(("lost", "kept"), [("false", "warmed"), ("true", "base")])
+def test_a_lost_warm_up_is_made_and_rl_starts_from_the_base(place, lost, kept, monkeypatch):
+    place, _ = place
+    override = f"+recipe.warmups.foreign.lost={lost}"
+    run = compose("warmup_foreign", override)
+    base, warmed = place / "base", place / "warmed"
+    monkeypatch.setattr(stage, "fine_tune", lambda *_: warmed)
+    assert stage.warm_up(run, place, base, None) == place / kept
+    assert (run.run_dir / "warmup").readlink().name == "warmed"
