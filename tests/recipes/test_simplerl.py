@@ -223,7 +223,7 @@ def test_numbers_of_claims_are_the_papers():
         values = {}
         for m in claim.parsed.measurements:
             name = m.name.removesuffix("@base")
-            values[m] = printed.get(("before RL, zero" if m.name != name else m.arm, name))
+            values[m] = printed.get((f"before RL, {m.arm}" if m.name != name else m.arm, name))
         if claim.paper.value is None or None in values.values():
             continue
         ours = claim.parsed.value(values) / 100
