@@ -35,13 +35,14 @@ class Dimensions:
     expert_width: int
     sparse_layers: int
     biases: bool
+    query_norms: bool
 
     @property
     def attention(self) -> int:
         """Parameters of one layer's attention: q, k, v and o, and either the biases of q, k and v
-        (Qwen2) or the norms of q and k (Qwen3)."""
+        (Qwen2) or the norms of q and k (Qwen3) or neither (Llama)."""
         projections = 2 * self.hidden * self.head_dim * (self.heads + self.kv_heads)
-        rows = self.heads + 2 * self.kv_heads if self.biases else 2
+        rows = self.heads + 2 * self.kv_heads if self.biases else 2 * self.query_norms
         return projections + rows * self.head_dim
 
     @property
@@ -116,4 +117,5 @@ def dimensions(config: dict[str, Any]) -> Dimensions:
         expert_width=config["moe_intermediate_size"] if sparse else 0,
         sparse_layers=len(sparse),
         biases=config.get("model_type") == "qwen2",
+        query_norms=config.get("model_type", "qwen3").startswith("qwen3"),
     )
