@@ -94,6 +94,8 @@ class Recipe:
     `learning_rate`: by variant, with `default` for the rest; a scale's choice, since it depends on
     the model. `steps`: likewise, where arms differ in length. `gpus`: ranks of the trainer on one
     node. `disk_gb`: free space that a run needs. `gpu_memory_gib`: of one GPU, for `check`.
+    `priming`: what the phase `priming` of `sft` teaches, the data file `<priming>.parquet`; null
+    leaves that phase out.
     `method`: `rl`, or `rejection`: rejection-sampled fine-tuning in its place, as `rejection` says.
     `routing_replay`: `disabled`, `R2` or `R3`; a platform hands it to its training engine.
     """
@@ -114,6 +116,7 @@ class Recipe:
     evaluation: Evaluation
     gpu_memory_gib: float | None = None
     steps: dict[str, int] | None = None
+    priming: str | None = None
     method: str = "rl"
     rejection: Rejection | None = None
 

@@ -12,31 +12,63 @@ from common.console import say
 from common.process import environment, run_child
 from common.results.provenance import sha256_json
 from common.runs import read_json, shared_stage, source_digest, write_json
-from common.schema import SFT
+from common.schema import SFT, Recipe
 from common.stages.progress import Follower
+
+PRIMING = "priming"  # the phase that recipe.priming chooses the file of
 
 
 def sft(run: RunConfig, data: Path, model: Path) -> Path:
     """The folder whose `model/` is the model after the last phase (the given one without SFT)."""
     spec = run.recipe.sft
-    phases = spec.phases if spec else []
-    configs = [phase_config(spec, p, run.seed) for p in phases] if spec else []
+    found = phases(run.recipe)
+    configs = [phase_config(spec, p, run.seed) for p in found] if spec else []
+    # the phases before the priming are a stage of their own, which the arms of one seed share
+    shared = [p["name"] for p in found].index(PRIMING) if run.recipe.priming and found else 0
+    start = model
+    for part in (slice(0, shared), slice(shared, None)) if shared else (slice(None),):
+        start = _stage(run, data, start, found[part], configs[part])
+    return start
+
+
+def phases(recipe: Recipe) -> list[dict[str, Any]]:
+    """The phases of a run, with the file of the priming filled in; without it, those before."""
+    found = []
+    for phase in recipe.sft.phases if recipe.sft else []:
+        if phase["name"] == PRIMING:
+            if recipe.priming is None:
+                continue
+            files = {"train_files": f"data/{recipe.priming}.parquet"}
+            phase = phase | {"data": phase.get("data", {}) | files}
+        found.append(phase)
+    return found
+
+
+def _stage(
+    run: RunConfig,
+    data: Path,
+    model: Path,
+    phases: list[dict[str, Any]],
+    configs: list[dict[str, Any]],
+) -> Path:
+    """The phases one after another as one shared stage, from `model`, a stage that has a model."""
     inputs = {
         "data": read_json(data / "stage.json")["key"],
         "model": read_json(model / "stage.json")["key"],
         "phases": configs,
         "source": source_digest("common/plugin/engines_cpu.py", "common/stages/sft.py"),
     }
+    first = model / "model" if (model / "model").exists() else model
 
     def make(folder: Path) -> None:
         # in an order that can be taken up again wherever it was interrupted
         if not (folder / "model").exists():
-            start = model
+            start = first
             for phase, config in zip(phases, configs, strict=True):
                 start = run_phase(run, folder / phase["name"], config, data, start)
                 metrics = folder / phase["name"] / "metrics.jsonl"
                 shutil.copy(metrics, folder / f"{phase['name']}.jsonl")
-            if start == model:
+            if start == first:
                 (folder / "model").symlink_to(Path("..") / model.name)
             else:
                 start.rename(folder / "model")
