@@ -16,6 +16,8 @@ ANALYSES = {  # name: (module, from saved responses or from records, help)
     "tokens": ("words", True, "reward of responses with and without a thinking word"),
     "languages": ("languages", True, "Chinese in responses, and the reward of mixed ones"),
     "forks": ("forks", True, "entropy of each token, and connectives among those of high entropy"),
+    "habits": ("habits", False, "the four habits over training, published curves behind"),
+    "mediation": ("mediation", True, "does a habit's count predict accuracy; counters compared"),
     "transfer": ("transfer", True, "published substring grader beside the strict one"),
 }
 COMMON = ("verb", "analysis", "recipe", "words", "json")  # the rest are an analysis's own
