@@ -79,6 +79,8 @@ def test_variants_differ_only_in_the_keys_that_their_files_name(folder):
                 named |= {
                     k for k in differing if re.fullmatch(r"recipe\.data\.options\.\w*template", k)
                 }
+            if "recipe.priming" in named:  # its set, and the phase that teaches it
+                named |= {"recipe.data.options.priming", "recipe.sft.phases"}
             if "recipe.routing_replay" in named:  # each platform hands it to its engine
                 named |= {k for k in differing if k.endswith(".router_replay.mode")}
             assert differing <= named, f"{one} and {other} at {scale} differ in {differing - named}"

@@ -93,3 +93,18 @@ def test_an_interruption_anywhere_is_taken_up_again(inputs, trainer, monkeypatch
     assert stage.sft(compose(), *inputs) == wanted
     assert trainer.count("learn") == 1
     assert (wanted / "model" / "weights").read_text() == "unlearn"
+
+
+def test_arms_share_what_comes_before_the_priming(inputs, trainer):
+    folder = recipe_folder("cognitive_behaviors")
+    arms = {v: compose_run(folder, "micro", v, 1) for v in ("dots", "incorrect", "none")}
+    found = {variant: stage.sft(run, *inputs) for variant, run in arms.items()}
+    assert trainer == ["learn", "unlearn", "priming", "priming"]
+    assert len(set(found.values())) == 3
+    for variant, path in found.items():
+        taught = "unlearn" if variant == "none" else "priming"
+        assert (path / "model" / "weights").read_text() == taught
+        phases = read_json(path / STAGE_FILE)["inputs"]["phases"]
+        before = ["data/sft.parquet", "data/sft_noisy.parquet"]
+        files = before if variant == "none" else [f"data/{variant}.parquet"]
+        assert [phase["data"]["train_files"] for phase in phases] == files
