@@ -61,21 +61,21 @@ def published(path: Path, scale: str) -> dict[str, Published]:
         if set(reader.fieldnames or ()) != wanted:
             raise ValueError(f"{path.name}: columns {reader.fieldnames}; write {sorted(wanted)}")
         rows = list(reader)
+    places = list(dict.fromkeys([scale, SETTING, *sorted(row["scale"] for row in rows)]))
+    taken: dict[str, str] = {}  # variant: the scale that comes first of those with its curve
+    for row in sorted(rows, key=lambda row: places.index(row["scale"])):
+        taken.setdefault(row["variant"], row["scale"])
     found: dict[str, Published] = {}
-    for preferred in (scale, SETTING, *sorted({row["scale"] for row in rows})):
-        for row in rows:
-            if row["scale"] != preferred:
-                continue
-            curve = found.setdefault(row["variant"], Published([], {m: [] for m in METRICS}))
-            if curve.steps and int(row["step"]) <= curve.steps[-1]:
-                continue  # of a scale that is less preferred
-            try:
-                values = {m: float(row[m]) for m in METRICS}
-            except ValueError:
-                raise ValueError(f"{path.name}: {row} has a cell that is no number") from None
+    for row in rows:
+        if taken[row["variant"]] != row["scale"]:
+            continue
+        curve = found.setdefault(row["variant"], Published([], {m: [] for m in METRICS}))
+        try:
             curve.steps.append(int(row["step"]))
-            for metric, value in values.items():
-                curve.values[metric].append(value)
+            for metric in METRICS:
+                curve.values[metric].append(float(row[metric]))
+        except ValueError:
+            raise ValueError(f"{path.name}: {row} has a cell that is no number") from None
     return found
 
 
@@ -134,7 +134,12 @@ def draw(selection: Selection, theirs: dict[str, Published], title: str) -> Figu
                 behind = {"linestyle": "--", "linewidth": 0.9, "alpha": 0.55, "zorder": 1}
                 # a length in a large model's tokens would hide ours: only what is comparable
                 if metric != "length" or selection.scale.startswith(SETTING):
-                    axes.plot(steps / steps[-1], theirs[arm].values[metric], color=colour, **behind)
+                    axes.plot(
+                        steps / max(1, steps[-1]),
+                        theirs[arm].values[metric],
+                        color=colour,
+                        **behind,
+                    )
         axes.set_title(f"{metric} ({name})", fontsize=10)
         axes.set_xlabel("share of the run", fontsize=9)
     colours = [Line2D([], [], color=style(i)["color"]) for i in range(len(selection.arms))]

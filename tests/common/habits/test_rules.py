@@ -10,6 +10,7 @@ from common.habits.rules import LONGEST, count
 CASES = [
     ("5 + 3 = 8, and 8 * 3 = 24. That works!", (1, 0, 0, 0)),
     ("5 + 3 = 8, 8 * 2 = 16, too low. 5 * 3 = 15, 15 - 2 = 13, not the target.", (2, 1, 0, 0)),
+    ("5 + 3 = 8 ≠ 24, close to 24? 5 * 3 = 15 is not 24", (3, 1, 0, 0)),
     # two branches of one try are no backtracking
     ("6 - 4 = 2. 9 + 3 = 12. 12 * 2 = 24.", (0, 0, 0, 0)),
     ("First I want to make 12. 3 * 4 = 12.", (0, 0, 1, 0)),
