@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable
 from pathlib import Path
 
 from common.habits.checks import check_set
@@ -81,9 +80,12 @@ def build(
     taught = {"sft": [_base_text(rng, p, 0.0) for p in puzzles(sft)]}
     taught["sft_noisy"] = [_base_text(rng, p, noise) for p in puzzles(sft_noisy)]
     shared = puzzles(primed)
-    for name, respond in _responses(rng, longest).items():
-        taught[name] = [(puzzle.prompt, respond(puzzle)) for puzzle in shared]
-        golds = [puzzle.gold for puzzle in shared]
+    for name, habits in SETS.items():
+        taught[name] = [(p.prompt, traces.trace(rng, p, habits, longest)) for p in shared]
+    for name, change in (("empty_cot", traces.emptied), ("dots", traces.dotted)):
+        taught[name] = [(prompt, change(text)) for prompt, text in taught["all_strategies"]]
+    golds = [puzzle.gold for puzzle in shared]
+    for name in (*SETS, "empty_cot", "dots"):
         check_set(name, [traces.expand(text) for _, text in taught[name]], golds, f"data: {name}")
     write_task(folder, DATA_SOURCE, prompts, taught)
     easy = [traces.draw(rng, largest, EASY) for _ in range(primed)]
@@ -91,19 +93,6 @@ def build(
         texts = [p.prompt + traces.trace(rng, p, habits, longest) for p in easy]
         rows = [{"messages": [{"role": "assistant", "content": text}]} for text in texts]
         write_parquet(folder / f"{name}.parquet", rows)
-
-
-def _responses(rng: random.Random, longest: int) -> dict[str, Callable[[Puzzle], str]]:
-    """What answers a puzzle in each priming set."""
-
-    def of(name: str) -> Callable[[Puzzle], str]:
-        return lambda puzzle: traces.trace(rng, puzzle, SETS[name], longest)
-
-    found = {name: of(name) for name in SETS}
-    whole = found["all_strategies"]
-    found["empty_cot"] = lambda puzzle: traces.emptied(whole(puzzle))
-    found["dots"] = lambda puzzle: traces.dotted(whole(puzzle))
-    return found
 
 
 def _base_text(rng: random.Random, puzzle: Puzzle, noise: float) -> tuple[str, str]:

@@ -150,10 +150,11 @@ def analyse(selection: Selection, benchmarks: Sequence[str] = ()) -> Analysis:
                     values["agreement"].setdefault(where, {})[habit] = asdict(both)
     for arm, runs in selection.arms.items():
         for step, counts_of in validation_counts(runs).items():
-            cells = [_mean([c[h] for c in counts_of]) for h in HABITS]
-            over_steps.append([arm, str(step), str(len(counts_of)), *map(interval_text, cells)])
-            kept = {h: asdict(e) for h, e in zip(HABITS, cells, strict=True)}
-            values["steps"].setdefault(arm, {})[str(step)] = kept
+            means = {h: _mean([c[h] for c in counts_of]) for h in HABITS}
+            shown_means = [interval_text(e) for e in means.values()]
+            over_steps.append([arm, str(step), str(len(counts_of)), *shown_means])
+            found_means = {h: asdict(e) for h, e in means.items()}
+            values["steps"].setdefault(arm, {})[str(step)] = found_means
     title = f"habits and accuracy of {selection.recipe} at {selection.scale}"
     names = " | ".join(HABITS)
     tables = [

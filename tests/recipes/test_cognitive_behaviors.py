@@ -18,8 +18,10 @@ from common.results.paper import load_paper
 from common.rewards.countdown import grade_published
 from common.rewards.registry import get_grader
 from common.rewards.verdict import Outcome
+from common.stages.prepare_model import character_tokenizer
 from common.stages.sft import phase_config, phases
 from data.habit_traces import ALPHABET, SETS, draw, trace
+from data.parquet import write_parquet
 from recipes.cognitive_behaviors.task import GRADERS, in_words
 
 FOLDER = recipe_folder("cognitive_behaviors")
@@ -205,3 +207,26 @@ def test_the_published_curves_are_whole():
     assert len(rows) == 569
     shown = {row["variant"] for row in rows} - {"human_cot", "base_70b"}
     assert shown == set(VARIANTS) - {"random_reward"}
+
+
+# --- verl's SFT data --------------------------------------------------------------------------
+
+
+@pytest.mark.component
+def test_a_whole_text_is_taught_to_its_last_token_and_a_prompt_is_not(tmp_path):
+    from omegaconf import OmegaConf
+    from verl.utils.dataset.multiturn_sft_dataset import MultiTurnSFTDataset
+
+    tokenizer = character_tokenizer(ALPHABET, (FOLDER / "raw.jinja").read_text())
+    text = "①②③=④:[①+③=④*②=⑧>]{①+③*②}"
+    prompt, response = text[:7], text[7:]
+    parts = (("assistant", text),), (("user", prompt), ("assistant", response))
+    rows = [{"messages": [{"role": r, "content": c} for r, c in turns]} for turns in parts]
+    write_parquet(tmp_path / "texts.parquet", rows)
+    options = OmegaConf.create({"max_length": 68, "truncation": "error", "pad_mode": "no_padding"})
+    files = str(tmp_path / "texts.parquet")
+    whole, chat = MultiTurnSFTDataset(files, tokenizer, options)
+    assert whole["input_ids"].tolist() == chat["input_ids"].tolist()
+    assert tokenizer.decode(whole["input_ids"]) == text + "<eos>"
+    assert whole["loss_mask"].tolist() == [1] * (len(text) + 1)
+    assert chat["loss_mask"].tolist() == [0] * 7 + [1] * (len(response) + 1)
