@@ -13,7 +13,7 @@ from common.rewards.registry import get_grader
 from common.rewards.rule import KEY, Rules
 from common.schema import Rejection
 from common.stages.loggers import KNOWN
-from common.stages.sft import phase_config
+from common.stages.sft import PRIMING, phase_config, phases
 from common.stages.train import TRAINERS
 from data import dependencies
 from data.parquet import PROMPT_COLUMNS
@@ -298,6 +298,8 @@ def check_choices(run: RunConfig) -> None:
     loggers = run.get("trainer.logger")
     if not isinstance(loggers, list) or not set(loggers) <= set(KNOWN):
         raise ValueError(f"trainer.logger={loggers}: write a list with some of {', '.join(KNOWN)}")
+    if recipe.priming and PRIMING not in [p["name"] for p in phases(recipe)]:
+        raise ValueError(f"recipe.priming={recipe.priming}: recipe.sft has no phase {PRIMING}")
     if recipe.method == "rejection" and recipe.rejection is None:
         raise ValueError("recipe.method=rejection: the scale has no recipe.rejection; add it")
     if recipe.rejection:

@@ -22,6 +22,10 @@ def sft(run: RunConfig, data: Path, model: Path) -> Path:
     """The folder whose `model/` is the model after the last phase (the given one without SFT)."""
     spec = run.recipe.sft
     found = phases(run.recipe)
+    file = data / f"{run.recipe.priming}.parquet"
+    if run.recipe.priming and not file.exists():  # known before the phases in front of it
+        known = ", ".join(sorted(path.stem for path in data.glob("*.parquet")))
+        raise ValueError(f"recipe.priming={run.recipe.priming}: the data has {known}")
     configs = [phase_config(spec, p, run.seed) for p in found] if spec else []
     # the phases before the priming are a stage of their own, which the arms of one seed share
     shared = [p["name"] for p in found].index(PRIMING) if run.recipe.priming and found else 0

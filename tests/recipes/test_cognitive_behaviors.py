@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from common.checks.configuration import check_choices
 from common.config import STEPS_KEY, choices, compose_run, leaves, recipe_folder
 from common.habits import HABITS
 from common.habits.checks import CLAIMS
@@ -100,6 +101,11 @@ def test_the_priming_is_sft_as_published():
     [longer] = phases(run("curated").recipe)
     steps = phase_config(run("curated").recipe.sft, longer, 1)["trainer"]["total_training_steps"]
     assert steps == run().recipe.steps["priming_curated"]
+
+
+def test_a_priming_needs_its_phase():
+    with pytest.raises(ValueError, match="recipe.priming=all_strategies: recipe.sft has no phase"):
+        check_choices(compose_run(FOLDER, "node8", "all_strategies", 1, ["recipe.sft=null"]))
 
 
 def test_the_arms_of_a_seed_share_the_base_at_micro():

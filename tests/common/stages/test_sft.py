@@ -98,6 +98,10 @@ def test_an_interruption_anywhere_is_taken_up_again(inputs, trainer, monkeypatch
 def test_arms_share_what_comes_before_the_priming(inputs, trainer):
     folder = recipe_folder("cognitive_behaviors")
     arms = {v: compose_run(folder, "micro", v, 1) for v in ("dots", "incorrect", "none")}
+    with pytest.raises(ValueError, match="recipe.priming=dots: the data has "):
+        stage.sft(arms["dots"], *inputs)
+    for variant in ("dots", "incorrect"):
+        (inputs[0] / f"{variant}.parquet").touch()
     found = {variant: stage.sft(run, *inputs) for variant, run in arms.items()}
     assert trainer == ["learn", "unlearn", "priming", "priming"]
     assert len(set(found.values())) == 3
