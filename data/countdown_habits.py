@@ -19,9 +19,9 @@ from data.parquet import write_parquet
 DATA_SOURCE = "countdown_habits"
 # One held-out pool for every seed: arms and seeds are compared on the same problems.
 HELD_OUT_SEED = 20250303
-# Of the base's texts: calculations that reach the target, comparisons, and answers with and
-# without a calculation. The base can answer, but seldom does.
-BASE = {"worked": 0.5, "compared": 0.4, "answered": 0.05, "guessed": 0.05}
+# Of the base's texts: calculations that reach the target, results of given calculations with their
+# comparison, and answers with and without a calculation. The base can answer, but seldom does.
+BASE = {"worked": 0.4, "compared": 0.5, "answered": 0.05, "guessed": 0.05}
 EASY = (1, 9)  # targets of the texts of `curated` and `minimized`, which no other puzzle has
 
 
@@ -103,8 +103,8 @@ def _base_text(rng: random.Random, puzzle: Puzzle, noise: float) -> tuple[str, s
     if kind == "compared":
         wrong = puzzle.wrong if rng.random() < 0.75 else []
         attempt = rng.choice(wrong) if wrong else attempt
-        prompt += attempt.worked
-        response = traces.verdict(attempt, puzzle.target)
+        prompt += attempt.worked[:-1]
+        response = attempt.worked[-1] + traces.verdict(attempt, puzzle.target)
     elif kind == "answered":
         response += f"]{{{attempt.answer}}}"
     elif kind == "guessed":
