@@ -88,7 +88,7 @@ def steps_of(recipe: str, words: list[str], warm_up: int) -> dict[str, Any]:
     folder = run.run_dir / "train"
     with locked(run.run_dir / "lock", None):
         shutil.rmtree(folder, ignore_errors=True)
-        data, start = prepare(run)
+        data, start = prepare(run, ["benchmark"])
         with Watch(folder / "attempt.jsonl", folder) as watch:
             train(run, run.run_dir, data, start, ["benchmark"])
     logged = [json.loads(line)["step"] for _, line in watch.seen]
@@ -156,7 +156,7 @@ def start_of(recipe: Path, words: list[str]) -> dict[str, float]:
     """
     [run] = plan(str(recipe), words)
     with locked(run.run_dir / "lock", None):
-        evaluate_start(run, run.run_dir, *prepare(run))
+        evaluate_start(run, run.run_dir, *prepare(run, ["benchmark"]))
         folder = run.run_dir / "train"
         shutil.rmtree(folder, ignore_errors=True)
     begin = time.time()

@@ -20,6 +20,9 @@ from common.stages.rejection import rejection
 from common.stages.reward import check_rewards
 from common.stages.sft import sft
 from common.stages.train import train
+from common.stages.warmup import warm_up, warm_up_alone
+
+METHODS = {"rl": train, "rejection": rejection, "sft": warm_up_alone}
 
 
 def plan(recipe: str, words: list[str], require_machine: bool = True) -> list[RunConfig]:
@@ -44,8 +47,12 @@ def plan(recipe: str, words: list[str], require_machine: bool = True) -> list[Ru
     return runs
 
 
-def prepare(run: RunConfig) -> tuple[Path, Path]:
-    """The folders of the data and of the cold-start model, linked into the run's folder."""
+def prepare(run: RunConfig, argv: list[str]) -> tuple[Path, Path]:
+    """The folders of the data and of the model that RL starts from, linked into the run's folder.
+
+    A warm-up comes between the base and RL; with `method: sft` it takes RL's place, and what it
+    starts from is the base.
+    """
     data = prepare_data(run)
     link(run.run_dir, "data", data)
     check_rewards(run)
@@ -53,7 +60,21 @@ def prepare(run: RunConfig) -> tuple[Path, Path]:
     link(run.run_dir, "model", model)
     start = sft(run, data, model)
     link(run.run_dir, "sft", start)
+    if run.recipe.warmup:
+        warmed = warm_up(run, data, start, lambda other: trained(other, argv))
+        start = start if run.recipe.method == "sft" else warmed
+    link(run.run_dir, "start", start)
     return data, start
+
+
+def trained(run: RunConfig, argv: list[str]) -> Path:
+    """The exported model of an arm that another one learns from, trained where it is not there."""
+    waiting = f"{run.name} {run.label} seed {run.seed}: another process is running it; waiting"
+    with locked(run.run_dir / "lock", waiting):
+        end_left_over(run.run_dir)
+        say(f"{run.name} {run.label} seed {run.seed}: the warm-up learns from this arm")
+        data, start = prepare(run, argv)
+        return train(run, run.run_dir, data, start, argv)
 
 
 def execute(run: RunConfig, argv: list[str], fresh: bool) -> Path:
@@ -67,10 +88,9 @@ def execute(run: RunConfig, argv: list[str], fresh: bool) -> Path:
             set_aside(run)
         words = f"scale={run.scale} variant={run.label} seed={run.seed}"
         say(f"{run.name} {words} ({relative(run.run_dir)})")
-        data, start = prepare(run)
+        data, start = prepare(run, argv)
         link(run.run_dir, "evaluate_base", evaluate_start(run, run.run_dir, data, start))
-        teach = rejection if run.recipe.method == "rejection" else train
-        exported = teach(run, run.run_dir, data, start, argv)
+        exported = METHODS[run.recipe.method](run, run.run_dir, data, start, argv)
         evaluate(run, run.run_dir, data, exported)
         return record(run, run.run_dir)
 

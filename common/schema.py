@@ -26,7 +26,8 @@ class Model:
     base model stops at another token than the one that ends a turn of a chat; `remove`: keys that
     are taken out of its `config.json`.
     `build`: `architecture` (a transformers config class name without `Config`), `config` (its
-    arguments), `characters` (the tokenizer's alphabet) and `chat_template`.
+    arguments), `characters` (the tokenizer's alphabet) and `chat_template`; where more than single
+    characters are tokens, `words` (a list of texts) and `integers` (all from 0 to this one).
     """
 
     hub: str | None = None
@@ -35,6 +36,12 @@ class Model:
     eos_token: str | None = None
     remove: list[str] | None = None
     build: dict[str, Any] | None = None
+
+
+def vocabulary(build: dict[str, Any]) -> list[str]:
+    """The tokens of a model that is built here, but for the special ones."""
+    numbers = map(str, range(build["integers"] + 1)) if "integers" in build else ()
+    return [*build["characters"], *numbers, *build.get("words", [])]
 
 
 @dataclass(frozen=True)
@@ -54,12 +61,14 @@ class SFT:
 class Benchmark:
     """A parquet file below the run's folder, and how many responses to sample per problem.
 
-    `grader`: who counts them, where it is not the reward of training.
+    `grader`: who counts them, where it is not the reward of training. `chat_template`: a file of
+    the recipe that writes the prompts in the place of the model's own template.
     """
 
     file: str
     samples: int
     grader: str | None = None
+    chat_template: str | None = None
 
 
 @dataclass(frozen=True)
@@ -88,15 +97,45 @@ class Rejection:
 
 
 @dataclass(frozen=True)
+class Sampled:
+    """Correct responses of the arm `arm`, after its RL on the same seed: all of the right ones
+    among `samples` to each prompt of `file` (below the run's folder)."""
+
+    arm: str
+    file: str
+    samples: int
+    temperature: float
+    top_p: float
+    top_k: int
+
+
+@dataclass(frozen=True)
+class Warmup:
+    """Fine-tuning of the base before RL, in the one phase of `sft`: on a file of the data, or, with
+    `sampled`, on `chosen.parquet`, which the stage makes.
+
+    `lost`: it is trained, and RL starts from the base all the same. `text`, `loss`: which file, and
+    what of it is learnt, for `sft` to refer to and arms to choose.
+    """
+
+    sft: SFT
+    sampled: Sampled | None = None
+    lost: bool = False
+    text: str | None = None
+    loss: str | None = None
+
+
+@dataclass(frozen=True)
 class Recipe:
     """Our part of a recipe's configuration.
 
     `learning_rate`: by variant, with `default` for the rest; a scale's choice, since it depends on
-    the model. `steps`: likewise, where arms differ in length. `gpus`: ranks of the trainer on one
+    the model. `steps`: likewise, where arms differ in length. `fewer_prompts`: of a step, for arms
+    that take fewer than `data.train_batch_size` says. `gpus`: ranks of the trainer on one
     node. `disk_gb`: free space that a run needs. `gpu_memory_gib`: of one GPU, for `check`.
-    `priming`: what the phase `priming` of `sft` teaches, the data file `<priming>.parquet`; null
-    leaves that phase out.
-    `method`: `rl`, or `rejection`: rejection-sampled fine-tuning in its place, as `rejection` says.
+    `method`: `rl`, or what takes its place: `rejection`, rejection-sampled fine-tuning as
+    `rejection` says, or `sft`, the warm-up alone. `warmup`: which of `warmups` comes between the
+    base and RL.
     `routing_replay`: `disabled`, `R2` or `R3`; a platform hands it to its training engine.
     """
 
@@ -116,9 +155,11 @@ class Recipe:
     evaluation: Evaluation
     gpu_memory_gib: float | None = None
     steps: dict[str, int] | None = None
-    priming: str | None = None
+    fewer_prompts: int | None = None
     method: str = "rl"
     rejection: Rejection | None = None
+    warmup: str | None = None
+    warmups: dict[str, Warmup] | None = None
 
 
 def build(cls: type, values: Any, where: str) -> Any:

@@ -34,14 +34,21 @@ def sweep_key(recipe: str, words: list[str]) -> dict[str, Any]:
     others = sorted(o for o in overrides if o != listed[0])
     kept = [w for w in words if w != listed[0]]
     tried = [v for v in values.split(",") if v]
-    runs = [run for v in tried for run in plan(recipe, [*kept, f"{key}={v}"])]
+    own = plan(recipe, kept)
+    # a value that the recipe has anyway is its own run, whose training is not repeated
+    runs = [
+        itself if itself.get(key) == run.get(key) else run
+        for value in tried
+        for run, itself in zip(plan(recipe, [*kept, f"{key}={value}"]), own, strict=True)
+    ]
     path = ROOT / "results" / folder.name / f"sweep-{runs[0].scale}.json"
     found: dict[str, Any] = {}
     for run in runs:
+        argv = ["sweep", run.name, *words]
         with locked(run.run_dir / "lock", None):
             end_left_over(run.run_dir)
-            data, start = prepare(run)
-            train(run, run.run_dir, data, start, ["sweep", run.name, *words])
+            data, start = prepare(run, argv)
+            train(run, run.run_dir, data, start, argv)
         entry = {"score": validation_score(run.run_dir), "with": others}
         lock = STORE / f"{folder.name}-{path.stem}.lock"
         with locked(lock, "sweep: another one is writing; waiting"):

@@ -98,7 +98,7 @@ def _trust(copy: Copy) -> str:
     """What keeps a copy from changing unnoticed: published hashes, a commit, or nothing yet."""
     if all(file.sha256 for file in copy.files):
         return "sha256"
-    return "commit" if copy.pinned else "first download"
+    return "commit" if copy.pinned else "not pinned"
 
 
 def _fetch(splits: list[tuple[str, str]]) -> list[dict[str, Any]]:

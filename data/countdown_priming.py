@@ -70,7 +70,7 @@ def build(
 def _read(path: Path, priming: str) -> list[dict[str, Any]]:
     if priming not in CLAIMS and priming not in STYLES:
         known = ", ".join([*CLAIMS, *STYLES])
-        raise ValueError(f"recipe.priming={priming}: there is {known}")
+        raise ValueError(f"recipe.warmups.priming.text={priming}: there is {known}")
     if not path.exists():
         raise ValueError(
             f"{path.relative_to(ROOT)}: not made yet; see `python -m common habits --help`"

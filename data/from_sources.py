@@ -27,7 +27,8 @@ class Part:
     """Rows of one split. Filters come first, then `shuffle`, `skip` and `take`.
 
     `source`: `set/split`, or `set` with one split; `levels`: of MATH; `integers`: only answers that
-    are whole numbers; `shuffle`: a seed, for the order of `datasets.Dataset.shuffle(seed)`;
+    are whole numbers; `longest`: characters of a worked solution at most;
+    `shuffle`: a seed, for the order of `datasets.Dataset.shuffle(seed)`;
     `template`: another than the builder's; `data_source`: another than the set's name, to route to
     another grader.
     """
@@ -38,6 +39,7 @@ class Part:
     shuffle: int | None = None
     levels: list[int] | None = None
     integers: bool = False
+    longest: int | None = None
     template: str | None = None
     data_source: str | None = None
 
@@ -50,12 +52,13 @@ def build(
     train: list[dict[str, Any]],
     tests: dict[str, list[dict[str, Any]]],
     validation: int | list[dict[str, Any]] = 0,
-    sft: list[dict[str, Any]] | None = None,
+    sft: list[dict[str, Any]] | dict[str, list[dict[str, Any]]] | None = None,
 ) -> None:
     """Write `train`, `validation`, one file for each of `tests`, and `sft`, as parquet.
 
     `validation`: how many of the first training rows to hold out, or parts of its own; `sft`: parts
-    whose worked solutions become the answers of a chat. The files do not depend on the seed.
+    whose worked solutions become the answers of a chat, or such parts by the name of their file.
+    The files do not depend on the seed.
     Raises: ValueError naming the key of `recipe.data.options`, or the data file, that is wrong.
     """
     where = "recipe.data.options"
@@ -75,7 +78,11 @@ def build(
     files = {"train": rows, "validation": held}
     for name, parts in tests.items():
         files[name] = prompt_rows(parts, template, name, f"{where}.tests.{name}")
-    files["sft"] = _conversations(sft or [], template, f"{where}.sft")
+    if isinstance(sft, dict):
+        for name, parts in sft.items():
+            files[name] = _conversations(parts, template, f"{where}.sft.{name}")
+    else:
+        files["sft"] = _conversations(sft or [], template, f"{where}.sft")
     for name, content in files.items():
         if content:
             write_parquet(folder / f"{name}.parquet", content)
@@ -89,7 +96,7 @@ def prompt_rows(
     Raises: ValueError that begins with `where`, or names the data file, for what is wrong.
     """
     found: list[dict[str, Any]] = []
-    for part, row in _rows(parts, where):
+    for part, row in part_rows(parts, where):
         chosen = prompts.load(part.template or template)
         name, _ = parse(part.source)
         extra = {k: v for k, v in row.items() if k not in NOT_EXTRA} | {"template": chosen.label}
@@ -109,7 +116,7 @@ def prompt_rows(
 
 def _conversations(parts: list[dict[str, Any]], template: str, where: str) -> list[dict[str, Any]]:
     found = []
-    for part, row in _rows(parts, where):
+    for part, row in part_rows(parts, where):
         if not row.get("solution"):
             raise ValueError(f"{where}: {part.source} has no worked solutions")
         chosen = prompts.load(part.template or template)
@@ -119,7 +126,7 @@ def _conversations(parts: list[dict[str, Any]], template: str, where: str) -> li
     return found
 
 
-def _rows(parts: list[dict[str, Any]], where: str) -> Iterable[tuple[Part, dict[str, Any]]]:
+def part_rows(parts: list[dict[str, Any]], where: str) -> Iterable[tuple[Part, dict[str, Any]]]:
     """Every chosen row with its part, in the order of the parts."""
     for number, options in enumerate(parts):
         part = typed(Part, options, f"{where}[{number}]")
@@ -139,6 +146,8 @@ def choose(rows: list[dict[str, Any]], part: Part, where: str) -> list[dict[str,
         answered = [row for row in answered if row["level"] in part.levels]
     if part.integers:
         answered = [row for row in answered if is_integer(row["answer"])]
+    if part.longest is not None:
+        answered = [row for row in answered if len(row.get("solution") or "") <= part.longest]
     if part.shuffle is not None:
         order = np.random.default_rng(part.shuffle).permutation(len(answered))
         answered = [answered[i] for i in order]

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from data import prompts
-from data.micro_task import Draws
+from data import prompts, warmup_texts
+from data.micro_task import Draws, draw_distinct
 from data.parquet import prompt_row, write_parquet
 
 DATA_SOURCE = "word_problems"
@@ -33,6 +33,7 @@ ANSWERS = {
     "hashes": "{worked}\n#### {answer}",
     "tags": "<reasoning>\n{worked}\n</reasoning>\n<answer>\n{answer}\n</answer>",
 }
+CLOSING = "</answer>"
 
 
 @dataclass(frozen=True)
@@ -118,19 +119,27 @@ def build(
     noise: float = 0.0,
     template: str = "plain",
     answer: str = "hashes",
+    unclosed: float = 0.0,
+    solutions: int = 0,
+    solution_calculations: list[int] | None = None,
 ) -> None:
     """Write train, validation, test (prompts), sft and sft_noisy (worked solutions) as parquet.
 
     `calculations`: least and most of a problem, from 1 to 4; `answer`: how a solution gives the
-    answer, after `####` (`hashes`) or in `tags`; `noise`: see `Problem.work`. Validation and test
-    problems are the same for every seed, and in no other file under other names or things.
+    answer, after `####` (`hashes`) or in `tags`; `noise`: see `Problem.work`; `unclosed`: the share
+    of noisy solutions whose last tag is opened again instead of closed. `solutions`: as many worked
+    solutions in each text of `data/warmup_texts.py`, to problems with `solution_calculations`.
+    Validation and test problems are the same for every seed, and in no other file under other names
+    or things.
     """
-    low, high = (*calculations, 0)[:2]
-    if not 1 <= low <= high <= 4 or largest < 10 or answer not in ANSWERS:
-        raise ValueError(
-            f"recipe.data.options: calculations {calculations}, largest {largest} and answer "
-            f"{answer!r} asked for; use two numbers from 1 to 4, 10 or more, and hashes or tags"
-        )
+    for numbers in (calculations, solution_calculations or calculations):
+        low, high = (*numbers, 0)[:2]
+        if not 1 <= low <= high <= 4 or largest < 10 or answer not in ANSWERS:
+            raise ValueError(
+                f"recipe.data.options: calculations {numbers}, largest {largest} and answer "
+                f"{answer!r} asked for; use two numbers from 1 to 4, 10 or more, and hashes or tags"
+            )
+    low, high = calculations
 
     draws = Draws(
         lambda rng: sample_problem(rng, (low, high), largest),
@@ -146,6 +155,8 @@ def build(
     def solved(problem: Problem, share: float) -> dict[str, Any]:
         lines, value = problem.work(draws.rng, share)
         content = ANSWERS[answer].format(worked="\n".join(lines), answer=value)
+        if share and unclosed and draws.rng.random() < unclosed:
+            content = content.removesuffix(CLOSING) + CLOSING.replace("/", "")
         messages = chosen.render({"problem": problem.text})
         messages.append({"role": "assistant", "content": content})
         return {"messages": messages, "template": chosen.label}
@@ -163,6 +174,20 @@ def build(
             )
             for index, problem in enumerate(problems)
         ]
+    if solutions:
+        problems = draw_distinct(
+            draws.rng,
+            solutions,
+            lambda rng: sample_problem(rng, tuple(solution_calculations or calculations), largest),
+            lambda problem: problem.numbers,
+            draws.held_out,
+        )
+        worked = ((problem.text, *problem.work()) for problem in problems)
+        files |= warmup_texts.rows(
+            ({"problem": p, "solution": "\n".join(lines), "answer": a} for p, lines, a in worked),
+            template,
+            template,
+        )
     for name, rows in files.items():
         if rows:
             write_parquet(folder / f"{name}.parquet", rows)

@@ -50,10 +50,12 @@ def main() -> int:
         return 2
     path = FOLDER / "graders.json"
     report: dict[str, Any] = read_json(path) if path.exists() else {}
+    code = code_state()  # before the report itself is a change
     for name in sections:
         say(f"graders: {name}")
         load = os.getloadavg()[0]
-        report[name] = {"found": measures[name](), "origin": origin() | {"load": round(load, 2)}}
+        found = measures[name]()
+        report[name] = {"found": found, "origin": origin() | {"code": code, "load": round(load, 2)}}
         write_json(path, report)
     judged = yaml.safe_load((FOLDER / "graders_judged.yaml").read_text())
     (FOLDER / "graders.md").write_text(page.render(read_json(path), judged))
@@ -61,13 +63,16 @@ def main() -> int:
     return 0
 
 
-def origin() -> dict[str, Any]:
-    """What the numbers of a section come from."""
-    machine = provenance.hardware()
+def code_state() -> str:
     git = provenance.git_state(ROOT)
+    return f"{(git['commit'] or 'none')[:10]}{' with changes' if git['dirty'] else ''}"
+
+
+def origin() -> dict[str, Any]:
+    """What the numbers of a section come from, besides the code."""
+    machine = provenance.hardware()
     return {
         "when": now(),
-        "code": f"{(git['commit'] or 'none')[:10]}{' with changes' if git['dirty'] else ''}",
         "packages": {name: version(name) for name in PACKAGES},
         "machine": f"{machine['cores']} cores of {machine['cpu']}, {machine['memory_gb']:.0f} GB",
     }

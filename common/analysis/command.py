@@ -18,6 +18,8 @@ ANALYSES = {  # name: (module, from saved responses or from records, help)
     "forks": ("forks", True, "entropy of each token, and connectives among those of high entropy"),
     "habits": ("habits", False, "the four habits over training, published curves behind"),
     "mediation": ("mediation", True, "does a habit's count predict accuracy; counters compared"),
+    "styles": ("styles", False, "length, code and reflection in responses over training"),
+    "distance": ("distance", True, "how far warm-ups and trained models are from the base"),
     "transfer": ("transfer", True, "published substring grader beside the strict one"),
 }
 COMMON = ("verb", "analysis", "recipe", "words", "json")  # the rest are an analysis's own
@@ -44,7 +46,7 @@ def add_parser(verbs: Any) -> None:
             sub.add_argument("--k", type=int, help="samples a problem; default: all")
         if name == "tokens":
             sub.add_argument("--search", type=listed, metavar="A,B", help="words to look for")
-        if name == "forks":
+        if name in ("forks", "distance"):
             sub.add_argument("--responses", type=int, help="of each run; default: 100")
         if name == "limem":
             sub.add_argument("--original", required=True, help="a benchmark of the recipe")

@@ -7,7 +7,7 @@ The fit R = -a exp(H) + b of performance R on policy entropy H is that of Cui et
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -119,10 +119,11 @@ def tenths(values: Sequence[float | None]) -> tuple[float, float]:
 
 
 def analyse(selection: Selection) -> Analysis:
-    """The tables, the figure and the JSON of one selection of runs.
+    """The tables, the figure and the JSON of the runs that logged the entropy.
 
-    Raises: ValueError when no run logged the entropy.
+    Raises: ValueError when no run did.
     """
+    selection, without = _split(selection)
     lines: list[list[str]] = []
     fits: dict[str, dict[str, Any]] = {}
     for run in selection.runs:
@@ -160,15 +161,27 @@ def analyse(selection: Selection) -> Analysis:
         Table("curves", "arm | metric | first tenth | last tenth | last / first", ends),
     ]
     values = {"fits": fits, "curves": changes}
-    return Analysis("entropy", title, tables, NOTES, values, draw(selection, title))
+    notes = [f"Not here, since `{ENTROPY}` was not logged: {without}."] if without else []
+    return Analysis("entropy", title, tables, NOTES + notes, values, draw(selection, title))
 
 
 def _curves(run: Run) -> dict[str, Any]:
     assert run.record is not None
-    curves = run.record["curves"]
-    if not any(v is not None for v in curves["metrics"].get(ENTROPY, [])):
+    return run.record["curves"]
+
+
+def _split(selection: Selection) -> tuple[Selection, str]:
+    """The runs that logged the entropy, and the arms of the others: fine-tuning has none."""
+    runs = [
+        run
+        for run in selection.runs
+        if any(v is not None for v in _curves(run)["metrics"].get(ENTROPY, []))
+    ]
+    if not runs:
+        run = selection.runs[0]
         raise ValueError(f"{run.name} has not logged {ENTROPY}; `{run.command}` logs it")
-    return curves
+    without = dict.fromkeys(r.variant for r in selection.runs if r not in runs)
+    return replace(selection, runs=runs), ", ".join(without)
 
 
 def _ends(selection: Selection) -> tuple[list[list[str]], dict[str, Any]]:

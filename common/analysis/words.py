@@ -195,7 +195,7 @@ def analyse(
     words = [w.lower() for w in search]
     lines: list[list[str]] = []
     values: dict[str, Any] = {}
-    shown: dict[str, dict[str, Contrast]] = {}
+    shown: dict[str, dict[str, dict[str, Contrast]]] = {}
     for label, stage, runs in selection.models:
         for benchmark in saved_benchmarks(runs[0], benchmarks):
             sample = Sample(words)
@@ -209,22 +209,30 @@ def analyse(
                 lines.append([benchmark, label, ", ".join(absent), *cells(found[absent[0]])])
             values.setdefault(benchmark, {})[label] = {w: asdict(c) for w, c in found.items()}
             if stage == AFTER:
-                shown[f"{benchmark}: {label}"] = found
+                shown.setdefault(benchmark, {})[label] = found
     title = f"reward with and without a word, {selection.recipe} at {selection.scale}"
     table = Table("thinking words", f"benchmark | model | word | {HEAD}", lines)
     return Analysis("tokens", title, [table], NOTES, values, draw(shown, words, title))
 
 
-def draw(shown: dict[str, dict[str, Contrast]], words: Sequence[str], title: str) -> Figure:
-    """One panel for each model and benchmark: the difference of each word that occurs."""
-    made, grid = figure(1, len(shown), title)
-    made.set_figheight(1.8 + 0.28 * len(words))
-    for axes, (name, found) in zip(grid[0], shown.items(), strict=True):
-        there = {w: c.difference for w, c in found.items() if c.difference}
-        labels = [f"{w} ({found[w].n_with})" for w in there]
-        bars(axes, labels, list(there.values()), "reward with minus without")
-        axes.axvline(0, color="#555555", linewidth=0.8)
-        axes.set_title(name, fontsize=10)
-        if not there:
-            axes.text(0.5, 0.5, "no word occurs", transform=axes.transAxes, ha="center")
+def draw(
+    shown: dict[str, dict[str, dict[str, Contrast]]], words: Sequence[str], title: str
+) -> Figure:
+    """A row of panels for each benchmark, one for each arm: the difference of each word that
+    occurs."""
+    most = max(map(len, shown.values()))
+    made, grid = figure(len(shown), most, title)
+    made.set_figheight(0.6 + len(shown) * (1.2 + 0.28 * len(words)))
+    for row, (benchmark, arms) in zip(grid, shown.items(), strict=True):
+        for axes in row[len(arms) :]:
+            axes.set_visible(False)
+        for axes, (arm, found) in zip(row, arms.items(), strict=False):
+            there = {w: c.difference for w, c in found.items() if c.difference}
+            labels = [f"{w} ({found[w].n_with})" for w in there]
+            axes.set_title(f"{benchmark}: {arm}", fontsize=10)
+            if not there:
+                axes.text(0.5, 0.5, "no word occurs", transform=axes.transAxes, ha="center")
+                continue
+            bars(axes, labels, list(there.values()), "reward with minus without")
+            axes.axvline(0, color="#555555", linewidth=0.8)
     return made

@@ -5,22 +5,23 @@ from __future__ import annotations
 from typing import Any
 
 from common.checks.stop import check_stop_token
+from common.checks.warmup import check_phase, check_warmup
 from common.config import ROOT, STEPS_KEY, RunConfig
 from common.estimate.dimensions import dimensions, model_config
 from common.estimate.memory import ulysses
 from common.evaluation.generation import ENGINES
+from common.rewards import group
 from common.rewards.registry import get_grader
 from common.rewards.rule import KEY, Rules
-from common.schema import Rejection
+from common.schema import build
 from common.stages.loggers import KNOWN
-from common.stages.sft import PRIMING, phase_config, phases
 from common.stages.train import TRAINERS
 from data import dependencies
 from data.parquet import PROMPT_COLUMNS
 
 PLATFORMS = ("cpu", "cuda")
 REPLAY = ("disabled", "R2", "R3")
-METHODS = ("rl", "rejection")
+METHODS = ("rl", "rejection", "sft")
 SIZES = (
     "data.train_batch_size",
     "actor_rollout_ref.actor.ppo_mini_batch_size",
@@ -46,6 +47,7 @@ def check_config(run: RunConfig) -> None:
     check_trainer(run)
     check_replay(run)
     check_stop_token(run)
+    check_warmup(run)
 
 
 def check_batches(run: RunConfig) -> None:
@@ -181,6 +183,16 @@ def check_trainer(run: RunConfig) -> None:
             f"trainer.v1.trainer_mode={mode}: the custom sampler is for sync; set "
             "trainer.v1.sampler.custom_sampler.path=null"
         )
+    reward = (run.get("trainer.v1.sampler.sampler_kwargs") or {}).get("group_reward")
+    if reward is not None:
+        build(group.GroupReward, reward, group.KEY)
+    lora = run.get("actor_rollout_ref.model")
+    rollout = run.get("actor_rollout_ref.rollout.name")
+    if rollout == "transformers" and lora["lora_rank"] and not lora["lora"]["merge"]:
+        raise ValueError(
+            "actor_rollout_ref.model.lora.merge=false: rollout.name=transformers takes merged "
+            "weights; set true"
+        )
     signs = run.get("algorithm").get("sign_weights")
     if run.get("algorithm.adv_estimator") == "weighted_signs" and not signs:
         raise ValueError(
@@ -271,19 +283,6 @@ def check_replay(run: RunConfig) -> None:
         )
 
 
-def check_rejection(run: RunConfig, rejection: Rejection) -> None:
-    """One phase, and room for the longest chat: verl's SFT trainer stops at a longer one."""
-    if len(rejection.sft.phases) != 1:
-        raise ValueError("recipe.rejection.sft.phases: one phase is wanted")
-    longest = run.get("data.max_prompt_length") + run.get("data.max_response_length") + 1
-    room = phase_config(rejection.sft, rejection.sft.phases[0], run.seed)["data"]["max_length"]
-    if room < longest:
-        raise ValueError(
-            f"recipe.rejection.sft.trainer.data.max_length={room}: a prompt, a response and its "
-            f"stop token may have {longest} tokens; raise it"
-        )
-
-
 def check_choices(run: RunConfig) -> None:
     """Raise ValueError where a key names something that is not there."""
     recipe = run.recipe
@@ -298,12 +297,10 @@ def check_choices(run: RunConfig) -> None:
     loggers = run.get("trainer.logger")
     if not isinstance(loggers, list) or not set(loggers) <= set(KNOWN):
         raise ValueError(f"trainer.logger={loggers}: write a list with some of {', '.join(KNOWN)}")
-    if recipe.priming and PRIMING not in [p["name"] for p in phases(recipe)]:
-        raise ValueError(f"recipe.priming={recipe.priming}: recipe.sft has no phase {PRIMING}")
     if recipe.method == "rejection" and recipe.rejection is None:
         raise ValueError("recipe.method=rejection: the scale has no recipe.rejection; add it")
     if recipe.rejection:
-        check_rejection(run, recipe.rejection)
+        check_phase(run, recipe.rejection.sft, "recipe.rejection.sft")
     model = recipe.models[recipe.model]
     if (model.build is None) == (model.hub is None):
         raise ValueError(f"recipe.models.{recipe.model}: set exactly one of hub and build")
@@ -322,3 +319,8 @@ def check_choices(run: RunConfig) -> None:
             raise ValueError(f"recipe.evaluation.benchmarks.{name}.samples: at least 1 is wanted")
         if benchmark.grader:
             get_grader(benchmark.grader)
+        if benchmark.chat_template and not (run.folder / benchmark.chat_template).is_file():
+            raise ValueError(
+                f"recipe.evaluation.benchmarks.{name}.chat_template: there is no "
+                f"{benchmark.chat_template} beside recipe.yaml"
+            )

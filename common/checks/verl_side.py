@@ -22,7 +22,7 @@ from common.config import RunConfig
 from common.estimate.dimensions import hub_models, model_config
 from common.process import environment, run_child
 from common.stages.prepare_model import character_tokenizer, chat_template
-from common.stages.sft import phase_config, phases
+from common.stages.sft import phase_config
 
 NO_VLLM = "not built: vllm is not installed here"
 ANSWER = "verl_side: "
@@ -51,8 +51,9 @@ def run_name(run: RunConfig) -> str:
 def describe(run: RunConfig) -> dict[str, Any]:
     """What the child needs of a run."""
     model, taught = run.recipe.models[run.recipe.model], run.recipe.rejection
-    specs = [(run.recipe.sft, phases(run.recipe))] if run.recipe.sft else []
-    specs += [(taught.sft, taught.sft.phases)] if taught else []
+    specs = [run.recipe.sft, taught.sft if taught else None]
+    if run.recipe.warmup and run.recipe.warmups:
+        specs.append(run.recipe.warmups[run.recipe.warmup].sft)
     config = {k: v for k, v in run.config.items() if k not in ("recipe", "scale", "variant")}
     fields = model_config(model)
     if fields is not None and model.build is not None:
@@ -62,7 +63,7 @@ def describe(run: RunConfig) -> dict[str, Any]:
     return {
         "name": run_name(run),
         "config": config,
-        "sft": [phase_config(spec, p, run.seed) for spec, found in specs for p in found],
+        "sft": [phase_config(spec, p, run.seed) for spec in specs if spec for p in spec.phases],
         "model": {
             "config": fields,
             "template": chat_template(run).read_text(),

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from common.schema import Model
+from common.schema import Model, vocabulary
 
 SPECIAL_TOKENS_OF_BUILT_MODELS = 3  # common/stages/prepare_model.py: <pad>, <eos>, <unk>
 
@@ -18,7 +18,8 @@ SPECIAL_TOKENS_OF_BUILT_MODELS = 3  # common/stages/prepare_model.py: <pad>, <eo
 class Dimensions:
     """Sizes of a decoder-only transformer with grouped-query attention and gated MLPs.
 
-    `experts` is 0 for a dense model; `sparse_layers` counts the layers that have experts.
+    `experts` is 0 for a dense model; `sparse_layers` counts the layers that have experts; `norms`
+    those of a layer's width.
     """
 
     layers: int
@@ -36,11 +37,12 @@ class Dimensions:
     sparse_layers: int
     biases: bool
     query_norms: bool
+    norms: int
 
     @property
     def attention(self) -> int:
-        """Parameters of one layer's attention: q, k, v and o, and either the biases of q, k and v
-        (Qwen2) or the norms of q and k (Qwen3) or neither (Llama)."""
+        """Parameters of one layer's attention: q, k, v and o, and the biases of q, k and v (Qwen2),
+        the norms of q and k (Qwen3) or nothing (Gemma 2, Llama)."""
         projections = 2 * self.hidden * self.head_dim * (self.heads + self.kv_heads)
         rows = self.heads + 2 * self.kv_heads if self.biases else 2 * self.query_norms
         return projections + rows * self.head_dim
@@ -53,7 +55,7 @@ class Dimensions:
     def parameters(self, experts: int | None = None) -> int:
         """All parameters; with `experts`, as if each sparse layer had that many."""
         experts = self.experts if experts is None else experts
-        norms = 2 * self.hidden * self.layers + self.hidden
+        norms = self.norms * self.hidden * self.layers + self.hidden
         router = self.sparse_layers * self.hidden * self.experts
         sparse = self.sparse_layers * experts * 3 * self.hidden * self.expert_width
         dense = (self.layers - self.sparse_layers) * 3 * self.hidden * self.dense_width
@@ -91,7 +93,7 @@ def model_config(model: Model) -> dict[str, Any] | None:
     if model.build is None:
         shipped = hub_models().get(str(model.hub))
         return None if shipped is None else shipped["config"]
-    size = len(model.build["characters"]) + SPECIAL_TOKENS_OF_BUILT_MODELS
+    size = len(vocabulary(model.build)) + SPECIAL_TOKENS_OF_BUILT_MODELS
     return model.build["config"] | {"vocab_size": size}
 
 
@@ -102,6 +104,7 @@ def dimensions(config: dict[str, Any]) -> Dimensions:
     every = config.get("decoder_sparse_step", 1)
     sparse = [i for i in range(layers) if experts and i not in dense and (i + 1) % every == 0]
     heads = config["num_attention_heads"]
+    gemma = "query_pre_attn_scalar" in config  # Gemma 2 norms what its blocks take and give
     return Dimensions(
         layers=layers,
         hidden=config["hidden_size"],
@@ -117,5 +120,6 @@ def dimensions(config: dict[str, Any]) -> Dimensions:
         expert_width=config["moe_intermediate_size"] if sparse else 0,
         sparse_layers=len(sparse),
         biases=config.get("model_type") == "qwen2",
-        query_norms=config.get("model_type", "qwen3").startswith("qwen3"),
+        query_norms=config.get("model_type", "qwen3").startswith("qwen3") and not gemma,
+        norms=4 if gemma else 2,
     )

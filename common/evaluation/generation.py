@@ -107,48 +107,65 @@ def stop_ids(model_path: Path, tokenizer: Any) -> list[int]:
     return sorted(i for i in ids if i is not None)
 
 
-def prompt_ids(tokenizer: Any, rows: list[dict[str, Any]]) -> list[list[int]]:
-    """The tokens of each row's prompt, rendered by the checkpoint's chat template."""
+def prompt_ids(
+    tokenizer: Any, rows: list[dict[str, Any]], template: str | None = None
+) -> list[list[int]]:
+    """The tokens of each row's prompt, rendered by `template` or else the checkpoint's own."""
     rendered = [
-        tokenizer.apply_chat_template(r["prompt"], add_generation_prompt=True, return_dict=False)
+        tokenizer.apply_chat_template(
+            r["prompt"], chat_template=template, add_generation_prompt=True, return_dict=False
+        )
         for r in rows
     ]
     return [list(ids) for ids in rendered]
 
 
-def evaluate_benchmark(spec: dict[str, Any], name: str, output: Path) -> dict[str, Any]:
+def evaluate_benchmark(
+    spec: dict[str, Any], name: str, output: Path, sampled: dict[Any, list] | None = None
+) -> dict[str, Any]:
     """Counts of one benchmark; every response goes to `<name>.jsonl` with its verdict.
 
-    Returns {"problems": {"id": [P], "n": [P], "c": [P]}, "tokens": {...}, "truncated": share};
-    `problems` has `u` [P], the ungradable responses of each, where there are any.
+    `sampled` holds the responses of the benchmarks before: another grader of the same prompts gets
+    the same ones. Returns {"problems": {"id": [P], "n": [P], "c": [P], "t": [P]}, "tokens": {...},
+    "truncated": share}; `t` counts the tokens of each problem's responses, and `problems` has `u`
+    [P], the ungradable responses of each, where there are any.
     """
     from transformers import AutoTokenizer
 
+    sampled = {} if sampled is None else sampled
     model_path = Path(spec["model"])
     tokenizer = AutoTokenizer.from_pretrained(model_path, trust_remote_code=False)
     benchmark = spec["benchmarks"][name]
-    own = benchmark.get("grader")
+    own, template = benchmark.get("grader"), benchmark.get("chat_template")
     rules = Rules(own, {}) if own else Rules.of(spec["reward"])
     rows = read_parquet(Path(benchmark["file"]), PROMPT_COLUMNS)
     n = benchmark["samples"]
     ids = [str(row["extra_info"].get("index", i)) for i, row in enumerate(rows)]
-    prompts = [p for p in prompt_ids(tokenizer, rows) for _ in range(n)]
+    prompts = [p for p in prompt_ids(tokenizer, rows, template) for _ in range(n)]
     work = spec | {
         "seeds": [request_seed(spec["seed"], i, s) for i in ids for s in range(n)],
         "stop_ids": stop_ids(model_path, tokenizer),
     }
-    correct, ungradable = [0] * len(rows), [0] * len(rows)
-    tokens = truncated = done = 0
+    correct, ungradable, tokens = [0] * len(rows), [0] * len(rows), [0] * len(rows)
+    truncated = done = 0
+    asked = (benchmark["file"], n, template)
+    others = [b for key, b in spec["benchmarks"].items() if key != name]
+    shared = asked in [(b["file"], b["samples"], b.get("chat_template")) for b in others]
+    before = sampled.get(asked)
+    generated = sampled.setdefault(asked, []) if shared else []
     progress = output.with_suffix(".progress.jsonl")
     with output.open("w") as file, progress.open("w", buffering=1) as marks:
-        for i, token_ids, reason in ENGINES[spec["engine"]](model_path, prompts, work):
+        for response in before or ENGINES[spec["engine"]](model_path, prompts, work):
+            if shared and before is None:
+                generated.append(response)
+            i, token_ids, reason = response
             row = rows[i // n]
             text = str(tokenizer.decode(token_ids, skip_special_tokens=True))
             truth = row["reward_model"]["ground_truth"]
             score = rules.score(row["data_source"], text, truth, row["extra_info"])
             correct[i // n] += int(score["acc"])
             ungradable[i // n] += int(score["ungradable"])
-            tokens += len(token_ids)
+            tokens[i // n] += len(token_ids)
             truncated += int(reason == "length")
             done += 1
             line = {"id": ids[i // n], "sample": i % n, "response": text}
@@ -158,10 +175,10 @@ def evaluate_benchmark(spec: dict[str, Any], name: str, output: Path) -> dict[st
             if done % 500 == 0 or done == len(prompts):
                 mark = {"step": done, "data": {"accuracy": sum(correct) / done}}
                 marks.write(json.dumps(mark) + "\n")
-    problems = {"id": ids, "n": [n] * len(rows), "c": correct}
+    problems = {"id": ids, "n": [n] * len(rows), "c": correct, "t": tokens}
     return {
         "problems": problems | ({"u": ungradable} if any(ungradable) else {}),
-        "tokens": {"prompt": sum(map(len, prompts)), "response": tokens},
+        "tokens": {"prompt": sum(map(len, prompts)), "response": sum(tokens)},
         "truncated": truncated / len(prompts),
     }
 
@@ -171,8 +188,9 @@ def main() -> None:
     parser.add_argument("spec", type=Path, help="JSON file with model, benchmarks and sampling")
     spec_path = parser.parse_args().spec
     spec = read_json(spec_path)
+    sampled: dict[Any, list] = {}
     result = {
-        name: evaluate_benchmark(spec, name, spec_path.parent / f"{name}.jsonl")
+        name: evaluate_benchmark(spec, name, spec_path.parent / f"{name}.jsonl", sampled)
         for name in spec["benchmarks"]
     }
     write_json(spec_path.parent / "result.json", result)

@@ -1,13 +1,19 @@
 """`GroupReplayBuffer` for `trainer.v1.sampler.custom_sampler`: fast polling, fixed batch order,
-statistics of whole groups, and responses left out of the update."""
+statistics of whole groups, rewards by a vote, and responses left out of the update."""
 
+from statistics import fmean, pstdev
 from typing import Any
 
+import torch
 import transfer_queue as tq  # type: ignore[import-untyped]
+from tensordict import TensorDict
 from transfer_queue import KVBatchMeta
 from verl.trainer.ppo.v1.replay_buffer import ReplayBuffer
+from verl.utils import hf_tokenizer
 
 from common.plugin.advantages import sign_weights  # registers its estimator, too
+from common.rewards.group import KEY, GroupReward, format_rewards
+from common.schema import build
 
 
 class GroupReplayBuffer(ReplayBuffer):
@@ -25,12 +31,21 @@ class GroupReplayBuffer(ReplayBuffer):
     responses whose sign has weight 0 out of the batch: they cost no update, and a step has fewer
     mini-batches, as in arXiv 2506.01347. verl fills the last mini-batch up with masked rows.
 
+    `sampler_kwargs.group_reward` (fields of `common.rewards.group.GroupReward`) puts a reward of
+    whole groups in the place of what the reward function gave: here, and nowhere before, are all
+    responses to a prompt together. `tokenizer`: the folder to decode them with, which the program
+    sets.
+
     Metrics of a step, over all responses that were sampled, also those left out; a response is
     correct when its score is above 0:
 
     - group/score: mean score. group/correct: share of responses that are correct.
     - group/all_correct, group/none_correct: share of the prompts whose responses all are, or none.
     - group/kept: share of responses that go to the update.
+    - group/spread: mean over prompts of the standard deviation of their responses' scores, the
+      advantage before it is normalised; group/zero_spread: share of prompts whose scores are all
+      equal, so that a group-relative advantage is 0 for each. group/correctness_spread and
+      group/correctness_zero_spread: the same of the scores' part `correctness`, where there is one.
     - group/entropy: mean over all sampled tokens of minus their log-probability under the sampler,
       an unbiased estimate of its entropy (`rollout.calculate_log_probs`); actor/entropy is over the
       responses of the update alone.
@@ -56,11 +71,14 @@ class GroupReplayBuffer(ReplayBuffer):
         options = dict(sampler_kwargs or {})
         interval = float(options.pop("poll_interval", 0.05))
         weights = options.pop("sign_weights", None)
+        reward, tokenizer = options.pop("group_reward", None), options.pop("tokenizer", None)
         if options or interval <= 0:
             raise ValueError(
                 "trainer.v1.sampler.sampler_kwargs takes poll_interval, in seconds and above 0, "
-                f"sign_weights, and nothing else; got {dict(sampler_kwargs)}."
+                f"sign_weights, group_reward, and nothing else; got {dict(sampler_kwargs)}."
             )
+        self.reward = None if reward is None else build(GroupReward, dict(reward), KEY)
+        self.tokenizer = None if reward is None else hf_tokenizer(tokenizer)
         # {is the response correct: does it go to the update}
         self.kept = {True: True, False: True}
         if weights is not None:
@@ -105,25 +123,90 @@ class GroupReplayBuffer(ReplayBuffer):
     def _select(self, keys: list[str]) -> tuple[list[int], dict[str, float]]:
         """Positions of the responses that go to the update, and the metrics of the step."""
         wanted = ["rm_scores", "extra_fields", "rollout_log_probs", "response_mask"]
+        wanted += ["responses", "reward_model"] if self.reward else []
         fields = tq.kv_batch_get(keys=keys, partition_id="train", select_fields=wanted)
+        groups: dict[str, list[int]] = {}  # positions of each prompt's responses
+        for i, key in enumerate(keys):
+            groups.setdefault(key.rsplit("_", 2)[0], []).append(i)
+        infos = [dict(extra.get("reward_extra_info", {})) for extra in fields["extra_fields"]]
         scores = [float(score.sum()) for score in fields["rm_scores"]]
+        if self.reward:
+            scores = self._vote(keys, fields, list(groups.values()), infos)
         correct = [score > 0 for score in scores]
-        groups: dict[str, list[bool]] = {}
-        for key, right in zip(keys, correct, strict=True):
-            groups.setdefault(key.rsplit("_", 2)[0], []).append(right)
         # a batch cannot be empty: a response of weight 0 has no gradient, so one of them may stay
         kept = [i for i, right in enumerate(correct) if self.kept[right]] or [0]
         left_out = sorted(set(range(len(keys))) - set(kept))
         if left_out:
             tq.kv_clear(partition_id="train", keys=[keys[i] for i in left_out])
-        logged = _means([extra.get("reward_extra_info", {}) for extra in fields["extra_fields"]])
-        return kept, logged | _entropy(fields) | {
-            "group/score": sum(scores) / len(scores),
-            "group/correct": sum(correct) / len(correct),
-            "group/all_correct": sum(map(all, groups.values())) / len(groups),
-            "group/none_correct": sum(not any(g) for g in groups.values()) / len(groups),
-            "group/kept": len(kept) / len(keys),
-        }
+        rights_PG = [[correct[i] for i in group] for group in groups.values()]
+        metrics = (
+            _means(infos)
+            | _entropy(fields)
+            | {
+                "group/score": sum(scores) / len(scores),
+                "group/correct": sum(correct) / len(correct),
+                "group/all_correct": sum(map(all, rights_PG)) / len(groups),
+                "group/none_correct": sum(not any(g) for g in rights_PG) / len(groups),
+                "group/kept": len(kept) / len(keys),
+            }
+        )
+        parts = {"": scores}
+        if all("correctness" in info for info in infos):
+            parts["correctness_"] = [info["correctness"] for info in infos]
+        for name, values in parts.items():
+            metrics |= _spread(f"group/{name}", [[values[i] for i in g] for g in groups.values()])
+        return kept, metrics
+
+    def _vote(
+        self, keys: list[str], fields: Any, groups: list[list[int]], infos: list[dict[str, float]]
+    ) -> list[float]:
+        """Write the rewards of whole groups in the place of the responses' own, and return them;
+        `infos` then says `correctness` and `format` of these."""
+        assert self.reward is not None and self.tokenizer is not None
+        responses = [
+            self.tokenizer.decode(tokens, skip_special_tokens=True)
+            for tokens in fields["responses"]
+        ]
+        golds = [str(row["ground_truth"]) for row in fields["reward_model"]]
+        scores = [0.0] * len(keys)
+        for group in groups:
+            texts = [responses[i] for i in group]
+            parts = zip(
+                group,
+                self.reward.correctness(
+                    texts, golds[group[0]], lambda group=group: _confidence(fields, group)
+                ),
+                format_rewards(texts),
+                strict=True,
+            )
+            for i, correctness, form in parts:
+                infos[i] |= {"correctness": correctness, "format": form}
+                scores[i] = correctness + form
+        rows = [torch.zeros_like(row) for row in fields["rm_scores"]]
+        for row, score in zip(rows, scores, strict=True):
+            row[-1] = score
+        nested = torch.nested.as_nested_tensor(rows, layout=torch.jagged)
+        written = TensorDict({"rm_scores": nested}, batch_size=len(keys))
+        tq.kv_batch_put(keys=keys, partition_id="train", fields=written)
+        return scores
+
+
+def _confidence(fields: Any, group: list[int]) -> list[float]:
+    """Mean probability of the tokens of each response under the sampler."""
+    if "rollout_log_probs" not in set(fields.keys()):
+        raise ValueError(f"{KEY}.confidence=true: set rollout.calculate_log_probs=true")
+    log_probs, masks = fields["rollout_log_probs"], fields["response_mask"]
+    return [
+        float((log_probs[i].exp() * masks[i]).sum() / masks[i].sum().clamp(min=1)) for i in group
+    ]
+
+
+def _spread(name: str, values_PG: list[list[float]]) -> dict[str, float]:
+    """Of each group's values: mean standard deviation, and the share of groups without any."""
+    return {
+        f"{name}spread": fmean(map(pstdev, values_PG)),
+        f"{name}zero_spread": fmean(max(values) == min(values) for values in values_PG),
+    }
 
 
 def _entropy(fields: Any) -> dict[str, float]:

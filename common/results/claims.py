@@ -31,7 +31,7 @@ import yaml
 from common.config import choices
 from common.results import statistics
 from common.results.expression import Expression, Measurement, parse
-from common.results.record import estimates
+from common.results.record import estimates, response_tokens
 from common.results.statistics import Interval
 from common.schema import build, suggest
 
@@ -237,4 +237,8 @@ def _units(claim: Claim, measurement: Measurement, record: dict[str, Any]) -> _U
         raise ValueError(f"{where} has {fewest} samples a problem of {name!r}, fewer than {k}")
     order = np.argsort(problems["id"])
     ids = tuple(problems["id"][i] for i in order)
+    if measurement.function == "tokens":
+        if not problems.get("t"):
+            raise ValueError(f"{where} has not counted the tokens of {name!r}")
+        return _Units(response_tokens(problems)[order], ids)
     return _Units(estimates(problems, k)[order], ids)

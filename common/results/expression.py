@@ -9,6 +9,7 @@ Numbers, + - * /, unary minus, parentheses, log10(x) and the measurements
     final(arm, metric, k)       mean of its last k logged values
     accuracy(arm, benchmark)    mean over problems of c / n
     pass_at(arm, benchmark, k)  mean over problems of the unbiased pass@k
+    tokens(arm, benchmark)      mean over problems of a response's tokens
 
 Arms are bare names or quoted; metrics and benchmarks are quoted.
 """
@@ -36,6 +37,7 @@ _USAGE = {
     "final": "final(arm, metric, k)",
     "accuracy": "accuracy(arm, benchmark)",
     "pass_at": "pass_at(arm, benchmark, k)",
+    "tokens": "tokens(arm, benchmark)",
 }
 _LONGEST = 500  # characters; bounds the depth of the tree that is walked
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from common.evaluation.pass_at_k import pass_at_k
 from common.results.provenance import sha256_json
-from common.results.statistics import mean_interval
+from common.results.statistics import mean_interval, seed_interval
 from common.runs import write_json
 from common.schema import build
 
@@ -39,12 +39,14 @@ class Problems:
     """Per problem: id, samples drawn, samples correct. Lists of one length.
 
     `u`: samples that no verdict was reached on, none of them correct; null where there are none.
+    `t`: tokens of all samples of the problem; null in records from before they were counted.
     """
 
     id: list[str]
     n: list[int]
     c: list[int]
     u: list[int] | None = None
+    t: list[int] | None = None
 
 
 @dataclass(frozen=True)
@@ -141,11 +143,17 @@ def estimates(problems: dict[str, Any], k: int) -> np.ndarray:
     return pass_at_k(problems["n"], problems["c"], k)
 
 
+def response_tokens(problems: dict[str, Any]) -> np.ndarray:
+    """(P,) mean number of tokens of each problem's responses."""
+    return np.asarray(problems["t"], dtype=float) / np.asarray(problems["n"])
+
+
 def compute_metrics(problems: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
     """`<benchmark>/accuracy` and `<benchmark>/pass@k`, k the powers of two up to the least n.
 
     Accuracy is avg@n: the mean over problems of c / n. The interval is over problems. Where some
-    samples are ungradable, `<benchmark>/ungradable` is their share, by the same formula.
+    samples are ungradable, `<benchmark>/ungradable` is their share, by the same formula. Where
+    tokens were counted, `<benchmark>/response_tokens` is their mean (Student's t over problems).
     """
     metrics = {}
     for name, counts in problems.items():
@@ -159,6 +167,15 @@ def compute_metrics(problems: dict[str, dict[str, Any]]) -> dict[str, dict[str, 
                 "mean": float(values_P.mean()),
                 "ci95": list(mean_interval(values_P)),
                 "n": len(values_P),
+            }
+        if counts.get("t"):
+            tokens_P = response_tokens(counts)
+            mean = float(tokens_P.mean())
+            interval = seed_interval(tokens_P.tolist()) if len(tokens_P) > 1 else (mean, mean)
+            metrics[f"{name}/response_tokens"] = {
+                "mean": mean,
+                "ci95": list(interval),
+                "n": len(tokens_P),
             }
     return metrics
 
@@ -292,9 +309,11 @@ def _counts(record: Record) -> Iterator[tuple[str, float]]:
 
 
 def _check_counts(where: str, counts: Problems) -> None:
-    u = counts.u or [0] * len(counts.id)
-    if not len(counts.id) == len(counts.n) == len(counts.c) == len(u) > 0:
-        raise ValueError(f"{where}: id, n, c and u are lists of one length, at least 1")
+    u, t = (given or [0] * len(counts.id) for given in (counts.u, counts.t))
+    if not len(counts.id) == len(counts.n) == len(counts.c) == len(u) == len(t) > 0:
+        raise ValueError(f"{where}: id, n, c, u and t are lists of one length, at least 1")
+    if min(t) < 0:
+        raise ValueError(f"{where}.t: {min(t)} is negative")
     if len(set(counts.id)) < len(counts.id):
         raise ValueError(f"{where}.id: a problem occurs twice; ids are unique")
     for problem, n, c, none in zip(counts.id, counts.n, counts.c, u, strict=True):

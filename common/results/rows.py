@@ -40,7 +40,8 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Row:
-    """`missing` says why there is no `ours`; `difference` is ours - paper in the paper's unit."""
+    """`missing` says why there is no `ours`; `difference` is ours - paper in the paper's unit;
+    `problems`: of the benchmark of `ours`, 0 where there is none."""
 
     metric: str
     benchmark: str
@@ -52,6 +53,7 @@ class Row:
     difference: float | None
     seeds: tuple[int, ...]
     records: tuple[str, ...]
+    problems: int = 0
 
 
 def build_rows(
@@ -76,7 +78,8 @@ def build_rows(
             name = benchmark + BASE if before_rl else benchmark
             found = [(r, e) for r in group if (e := measure(r, metric, name))]
             number = printed.get((metric, benchmark, variant))
-            ours = _over_seeds([e for _, e in found], f"{variant} at {scale}: {metric}")
+            where, share = f"{variant} at {scale}: {metric}", metric != "response_tokens"
+            ours = _over_seeds([e for _, e in found], where, share)
             rows.append(
                 Row(
                     metric=metric,
@@ -89,6 +92,7 @@ def build_rows(
                     difference=_difference(ours, number) if scale == PAPER_SCALE else None,
                     seeds=tuple(r["seed"] for r, _ in found),
                     records=tuple(path_of(r) for r, _ in found),
+                    problems=max((_problems(r, metric, name) for r, _ in found), default=0),
                 )
             )
     return rows
@@ -112,12 +116,17 @@ def measure(record: dict[str, Any], metric: str, benchmark: str) -> Estimate | N
     return Estimate(float(value), None, SETTING) if isinstance(value, int | float) else None
 
 
+def _problems(record: dict[str, Any], metric: str, benchmark: str) -> int:
+    found = record["metrics"].get(f"{benchmark}/{metric}")
+    return int(found["n"]) if found else 0
+
+
 def path_of(record: dict[str, Any]) -> str:
     """The record's path relative to results/<recipe>."""
     return f"{record['scale']}/{record['variant']}-seed{record['seed']}.json"
 
 
-def _over_seeds(found: Sequence[Estimate], where: str) -> Estimate | None:
+def _over_seeds(found: Sequence[Estimate], where: str, share: bool) -> Estimate | None:
     if len(found) < 2:
         return found[0] if found else None
     values = [e.value for e in found]
@@ -126,7 +135,7 @@ def _over_seeds(found: Sequence[Estimate], where: str) -> Estimate | None:
             raise ValueError(f"{where} differs between seeds ({values}); run them all again alike")
         return found[0]
     low, high = statistics.seed_interval(values)
-    if found[0].over == "problems":  # a share: Student's t knows nothing of its limits
+    if found[0].over == "problems" and share:  # Student's t knows nothing of a share's limits
         low, high = max(low, 0.0), min(high, 1.0)
     return Estimate(float(np.mean(values)), (low, high), "seeds")
 
@@ -137,9 +146,7 @@ def _difference(ours: Estimate | None, paper: PaperNumber | None) -> float | Non
     return ours.value * paper.factor - paper.value
 
 
-def _keys(
-    paper: Sequence[PaperNumber], records: Sequence[dict[str, Any]]
-) -> list[tuple[str, str]]:
+def _keys(paper: Sequence[PaperNumber], records: Sequence[dict[str, Any]]) -> list[tuple[str, str]]:
     """(metric, benchmark) of every row, in the order of the table."""
     names = {name.rpartition("/") for record in records for name in record["metrics"]}
     scores = {

@@ -22,6 +22,7 @@ from common.results.paper import PaperNumber, is_score, load_paper
 from common.results.record import load_all
 from common.results.rows import LABELS, Estimate, Row, build_rows, path_of
 
+FEW = 100  # problems: of a smaller benchmark their number stands beside the score
 FIGURE = "curves.png"  # below results/<recipe>/<scale>/
 ROW_HEAD = "metric | variant | paper | ours (95 % CI) | difference | seeds | scale | records"
 VERDICT_HEAD = "claim | kind | paper | ours (95 % CI) | band | verdict | seeds | scale"
@@ -164,8 +165,9 @@ def _without_record(rows: Sequence[Row]) -> str:
 
 
 def _row_cells(row: Row, show_records: Any) -> list[str]:
+    few = f" ({row.problems} problems)" if 0 < row.problems < FEW else ""
     return [
-        _metric(row.metric, row.benchmark),
+        _metric(row.metric, row.benchmark) + few,
         row.variant,
         _paper_value(row.paper),
         estimate_text(row.ours, row.paper.factor if row.paper else 1) if row.ours else row.missing,

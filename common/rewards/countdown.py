@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, TypeGuard
 
+from common.rewards.denial import denied
 from common.rewards.tags import after_thought, blocks, last_span
 from common.rewards.verdict import Grader, Outcome, Row, Verdict
 
@@ -187,10 +188,12 @@ def _is_integer(value: Any) -> TypeGuard[int]:
 
 
 def strict_answer(response: str) -> str | None:
-    """The last answer behind the thought; None without one."""
+    """The last answer behind the thought; None without one, or where its sentence denies it."""
     part = after_thought(response, "think")
     span = last_span(part, "answer")
-    return part[slice(*span)].strip() if span else None
+    if span is None or denied(part, span[0] - len("<answer>"), span[1] + len("</answer>")):
+        return None
+    return part[slice(*span)].strip()
 
 
 def strict_value(expression: str, numbers: list[int]) -> int | Fraction | None:
@@ -276,5 +279,5 @@ def grade_published(row: Row) -> Verdict:
 
 GRADERS = (
     Grader("countdown_published", "1", grade_published, metrics=("format",)),
-    Grader("countdown_strict", "1", grade_strict, metrics=("format",)),
+    Grader("countdown_strict", "2", grade_strict, metrics=("format",)),
 )

@@ -117,7 +117,7 @@ def smooth_credit(answer: str, gold: str) -> float:
 
 def rewarder(choose: Choice, credit: Credit) -> Callable[[Row], Verdict]:
     """A grader whose score is the credit of the chosen answer plus the format reward (details
-    `correctness`, `format`); correct means full credit."""
+    `correctness`, `format`, and how many `answers` there were); correct means full credit."""
 
     def grade(row: Row) -> Verdict:
         response, gold = row["response"] or "", row["gold"]
@@ -129,7 +129,8 @@ def rewarder(choose: Choice, credit: Credit) -> Callable[[Row], Verdict]:
             "format": format_reward(response),
         }
         outcome = Outcome.CORRECT if parts["correctness"] == FULL else Outcome.WRONG
-        return Verdict(outcome, sum(parts.values()), answer, parts)
+        counted = {"answers": float(len(answers(response)))}
+        return Verdict(outcome, sum(parts.values()), answer, parts | counted)
 
     return grade
 
@@ -156,7 +157,7 @@ def grade_format(row: Row) -> Verdict:
     return Verdict(Outcome.CORRECT if good else Outcome.WRONG, good)
 
 
-_PARTS = ("correctness", "format")
+_PARTS = ("correctness", "format", "answers")
 _LAST, _ANYWHERE = (last_answer,), (last_answer, last_number)
 GRADERS = (
     Grader("gemma_format", "1", grade_format),

@@ -2,19 +2,23 @@
 
 A row of IN has `id`, `gold` and `response` (text, or null: nothing was produced), and what the
 grader needs besides; of a pair of answers, `prediction` stands in the response's place. A row of
-OUT has `id`, `outcome`, `score`, `extracted`, `grader` and `version`, lists of verdicts by name
-(IFEval: `strict` and `loose`), and `details` where the grader gives more. The same command goes on
-where a killed one stopped: an id that OUT has is not graded again.
+OUT has `id`, `outcome`, `score`, `extracted`, `grader` and `version`, `row` (a digest of the row
+that was graded), lists of verdicts by name (IFEval: `strict` and `loose`), and `details` where the
+grader gives more. The same command goes on where a killed one stopped: a row of which OUT has the
+verdict is not graded again, unless the row has changed since; a new version of the grader wants a
+new OUT.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import fcntl
+import hashlib
 import json
 import os
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
@@ -71,21 +75,20 @@ def grade_file(name: str, source: Path, target: Path, workers: int) -> Counter[O
     Raises: ValueError as `run`.
     """
     grader = get_grader(name)
-    if not source.is_file():
-        raise ValueError(f"{source}: no such file")
-    if target.exists() and target.samefile(source):
+    if target.exists() and source.exists() and target.samefile(source):
         raise ValueError(f"{target}: is the file to be graded; name another for the verdicts")
-    ids = _check_rows(source)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with target.open("a+b") as file:
+    with _named(source, "read", "name a readable file with one JSON object a line"):
+        ids = _check_rows(source)
+    with _named(target, "written", "name a file in a folder that you may write to"):
+        if not target.parent.exists():
+            target.parent.mkdir(parents=True)
+        file = target.open("a+b")
+    with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise ValueError(f"{target}: another process is writing it; wait for it") from None
-        done = _read_verdicts(file, target, name, grader.version)
-        foreign = next((i for i in done if i not in ids), None)
-        if foreign is not None:
-            raise ValueError(f"{target}: has the id {foreign!r}, {source} has not; move it away")
+        done = _read_verdicts(file, target, name, grader.version, ids, source)
         counts = Counter(done.values())
         rows = ((n, row) for n, row in _rows(source) if row["id"] not in done)
         with _bar() as bar:
@@ -93,7 +96,7 @@ def grade_file(name: str, source: Path, target: Path, workers: int) -> Counter[O
             for number, row, verdict in _verdicts(name, rows, workers):
                 if isinstance(verdict, ValueError):
                     raise ValueError(f"{source}:{number}: {verdict}")
-                line = _line(row["id"], verdict, name, grader.version)
+                line = _line(row["id"], verdict, name, grader.version) | {"row": ids[row["id"]]}
                 file.write(json.dumps(line).encode() + b"\n")
                 counts[verdict.outcome] += 1
                 bar.advance(task)
@@ -140,39 +143,63 @@ def _rows(source: Path) -> Iterator[Numbered]:
             yield number, row
 
 
-def _check_rows(source: Path) -> set[str | int]:
-    """The ids of all rows. Raises ValueError, naming the line, for the first bad row."""
-    ids: set[str | int] = set()
+@contextlib.contextmanager
+def _named(path: Path, done: str, mend: str) -> Iterator[None]:
+    """What the system says of a path, in one line with the mend."""
+    try:
+        yield
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be {done} ({error.strerror}); {mend}") from None
+
+
+def _digest(row: dict[str, Any]) -> str:
+    """Of all that a row says: equal for equal rows, whatever the order of their keys."""
+    return hashlib.sha256(json.dumps(row, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _check_rows(source: Path) -> dict[str | int, str]:
+    """The digest of each row by its id. Raises ValueError, naming the line, for the first bad row;
+    OSError for a file that cannot be read."""
+    ids: dict[str | int, str] = {}
     for number, row in _rows(source):
         where = f"{source}:{number}"
         missing = [key for key in ("id", "response") if key not in row]
         if missing:
             raise ValueError(f"{where}: {missing[0]!r} is missing")
-        if not isinstance(row["id"], str | int):
+        if not isinstance(row["id"], str | int) or isinstance(row["id"], bool):
             raise ValueError(f"{where}: id: text or a number is wanted, not {row['id']!r}")
         if not isinstance(row["response"], str | None):
             raise ValueError(f"{where}: response: text or null is wanted")
         if row["id"] in ids:
             raise ValueError(f"{where}: the id {row['id']!r} occurs twice")
-        ids.add(row["id"])
+        ids[row["id"]] = _digest(row)
     if not ids:
         raise ValueError(f"{source}: no rows")
     return ids
 
 
 def _read_verdicts(
-    file: IO[bytes], target: Path, name: str, version: str
+    file: IO[bytes],
+    target: Path,
+    name: str,
+    version: str,
+    ids: Mapping[str | int, str],
+    source: Path,
 ) -> dict[str | int, Outcome]:
-    """Outcomes by id of an OUT so far; a last line that was cut short is removed.
+    """Outcomes by id of an OUT so far. A last line that was cut short is removed, and so are
+    verdicts on rows that have changed since.
 
-    Raises: ValueError, naming the line, for a broken line or another grader's verdict.
+    Raises: ValueError, naming the line, for a broken line or another grader's verdict, or one on a
+    row that `source` does not have.
     """
     found: dict[str | int, Outcome] = {}
-    file.seek(0)
+    changed: set[int] = set()
     whole = 0
+    file.seek(0)
     for number, line in enumerate(file, 1):
         if not line.endswith(b"\n"):
             break
+        whole += len(line)
         try:
             row = json.loads(line)
             if (row["grader"], row["version"]) != (name, version):
@@ -180,11 +207,24 @@ def _read_verdicts(
                     f"{row['grader']} version {row['version']} graded it, not {name} version "
                     f"{version}; move the file away"
                 )
-            found[row["id"]] = Outcome(row["outcome"])
+            key, outcome, digest = row["id"], Outcome(row["outcome"]), row["row"]
+            known = key in ids
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise ValueError(f"{target}:{number}: no verdict of this command ({error})") from None
-        whole += len(line)
+        if not known:
+            raise ValueError(f"{target}: has the id {key!r}, {source} has not; move it away")
+        if digest == ids[key]:
+            found[key] = outcome
+        else:
+            changed.add(number)
     file.truncate(whole)
+    if changed:
+        say(f"{source}: {len(changed)} rows have changed since they were graded; graded again")
+        file.seek(0)
+        kept = [line for number, line in enumerate(file, 1) if number not in changed]
+        file.truncate(0)  # killed here, the next call grades all rows again
+        file.writelines(kept)
+        file.flush()
     return found
 
 

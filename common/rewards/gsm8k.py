@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import re
 from collections import deque
+from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
+from common.rewards.denial import denied
+from common.rewards.mathematics.extract import held, last_box
 from common.rewards.tags import after_thought, last_span
 from common.rewards.verdict import Grader, Outcome, Row, Verdict
 
@@ -22,9 +25,8 @@ _NUMBER = re.compile(
 )
 # A mark that begins a line; what follows on that line is the answer.
 _LINE_MARK = re.compile(r"^(?:####|A: )(.*)$", re.MULTILINE)
-_BOX = "\\boxed{"
-_BEFORE = 24  # characters before a mark in which a denial is looked for
-_DENIAL = re.compile(r"(?:\b(?:not|never|no|nor|neither|false|wrong)|n't)\b[^\w\n.!?]*\Z", re.I)
+_LISTING = re.compile(r"(?:[\s,;/&$*]|\b(?:and|or)\b)*", re.I)  # between two answers of one list
+_LONGEST_LISTING = 40
 _STATEMENT = re.compile(
     r"(?:(?:so|thus|hence|therefore),? )?(?:the )?(?:final )?answer(?: is:?|:) ?(.*)", re.I
 )
@@ -42,30 +44,54 @@ def read_number(text: str) -> Decimal | None:
     return Decimal(match[1] + match[2].replace(",", "")) if match else None
 
 
+Mark = tuple[int, int, str]  # where it begins and ends, and the answer that it marks
+
+
 def final_answer(response: str) -> str | None:
     """What the response states as its final answer, behind its thought.
 
     The last of: a line that begins with `####` or `A: `, the last `<answer>...</answer>`, the last
     `\\boxed{...}`. Without any of these, the last line where it is a number alone, or "The answer
-    is" and a number. None: no answer, or one that is denied just before it ("is not").
+    is" and a number. None: no answer, one that its own sentence denies, or one of several (`17 or
+    18`, each with its mark).
     """
     text = after_thought(after_thought(response, "think"), "reasoning")
-    marks: list[tuple[int, str | None]] = []
-    for line in deque(_LINE_MARK.finditer(text), maxlen=1):
-        marks.append((line.start(), line[1]))
-    span = last_span(text, "answer")
-    if span:
-        marks.append((span[0] - len("<answer>"), text[slice(*span)]))
-    box = text.rfind(_BOX)
-    if box >= 0:
-        inside = text[box + len(_BOX) : box + len(_BOX) + LONGEST + 1].replace("{,}", ",")
-        marks.append((box, inside.partition("}")[0] if "}" in inside else None))
+    marks = sorted(_marks(text))
     if not marks:
         return _last_line(text)
-    position, answer = max(marks)
-    if answer is None or _DENIAL.search(text[max(position - _BEFORE, 0) : position]):
+    start, end, answer = marks[-1]
+    if end <= start or denied(text, start, end):
         return None
+    before = [mark for mark in marks if mark[1] <= start]
+    if before and before[-1][2].strip() != answer.strip():
+        between = text[before[-1][1] : start]
+        if len(between) <= _LONGEST_LISTING and _LISTING.fullmatch(between):
+            return None
+    later = _last_line(text[end:])
+    if later is not None and read_number(later) != read_number(answer.strip()):
+        return None  # another answer follows
     return answer.strip()
+
+
+def _marks(text: str) -> Iterator[Mark]:
+    """The last two marks of each kind; a box that never closes ends where it begins."""
+    for line in deque(_LINE_MARK.finditer(text), maxlen=2):
+        yield line.start(), line.end(), line[1]
+    rest = text
+    for _ in range(2):
+        span = last_span(rest, "answer")
+        if span is None:
+            break
+        start, end = span[0] - len("<answer>"), span[1] + len("</answer>")
+        yield start, end, text[slice(*span)]
+        rest = rest[:start]
+    rest = text
+    for _ in range(2):
+        box = last_box(rest)
+        if box is None:
+            break
+        yield *box, held(rest, box).replace("{,}", ",")
+        rest = rest[: box[0]]
 
 
 def _last_line(text: str) -> str | None:
@@ -100,4 +126,4 @@ def grade(row: Row) -> Verdict:
     return Verdict(outcome, float(right), shown, {"format": float(number is not None)})
 
 
-GRADERS = (Grader("gsm8k", "1", grade, metrics=("format",)),)
+GRADERS = (Grader("gsm8k", "2", grade, metrics=("format",)),)

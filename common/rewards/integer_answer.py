@@ -1,10 +1,13 @@
-"""Grader of problems with an integer answer: 1 when the last `\\boxed{...}` holds it, else 0."""
+"""Grader of problems with an integer answer: 1 when the last `\\boxed{...}` behind the thought has
+it, else 0. A box that its sentence denies, or that ends a list of boxes, holds no answer."""
 
 from __future__ import annotations
 
+from common.rewards.denial import denied
+from common.rewards.mathematics.extract import after_box, last_box, neighbours
+from common.rewards.tags import after_thought
 from common.rewards.verdict import Grader, Outcome, Row, Verdict
 
-_OPEN = "\\boxed{"
 _LONGEST = 32  # characters of an answer that is still read as an integer
 
 
@@ -19,12 +22,14 @@ def read_integer(text: str) -> int | None:
 
 def extract_answer(response: str) -> int | None:
     """The integer in the last closed box."""
-    start = response.rfind(_OPEN)
-    if start < 0:
+    text = after_thought(response, "think")
+    box = last_box(text)
+    if box is None or denied(text, *box):
         return None
-    start += len(_OPEN)
-    end = response.find("}", start, start + _LONGEST + 1)
-    return read_integer(response[start:end]) if end >= 0 else None
+    held = neighbours(text, box)
+    answer = read_integer(held[0])
+    later = read_integer((after_box(text) or "").strip("$ "))
+    return answer if len(held) == 1 and later in (None, answer) else None  # not one of several
 
 
 def grade(row: Row) -> Verdict:
@@ -41,4 +46,4 @@ def grade(row: Row) -> Verdict:
     return Verdict(outcome, float(answer == wanted), extracted, details)
 
 
-GRADERS = (Grader(name="integer_answer", version="2", grade=grade, metrics=("format",)),)
+GRADERS = (Grader(name="integer_answer", version="3", grade=grade, metrics=("format",)),)

@@ -46,7 +46,24 @@ _LONGEST_ITEM = 80  # characters of an answer for each person
 _END_OF_TURN = ("<|im_end|>", "<|endoftext|>", "<|eot_id|>", "</s>", "<eos>", "<end_of_turn>")
 _LONGEST_END = 100
 _TURN = re.compile(r"<think>|<\|im_")
-_SOME_WORDS = re.compile(r"(?:\W*\w){16}")
+# A thought of kk_strict reasons: beyond names, roles and the frame of an answer it has this many
+# different words, some of which infer.
+_LEAST_WORDS = 8
+_THOUGHT_PARTS = (400, 20_000)  # characters in which they are looked for
+_FRAME = frozenset(
+    {"a", "an", "the", "is", "are", "be", "and", "so", "it", "that", "this", "my", "here"}
+    | {"who", "we", "have", "get", "will", "answer", "final", "solution", "result", "therefore"}
+    | {"thus", "hence", "knight", "knave", "knights", "knaves"}
+)
+_INFERRING = frozenset(
+    {"if", "suppose", "assume", "assuming", "since", "because", "when", "then", "would", "must"}
+    | {"cannot", "says", "said", "say", "saying", "claims", "claim", "claimed", "states"}
+    | {"stated", "statement", "told", "tells", "lies", "lie", "lying", "lied", "liar", "truth"}
+    | {"true", "false", "contradiction", "contradicts", "means", "implies", "either"}
+    | {"otherwise", "consistent"}
+    | set("若如假设因说谎真话矛盾则")
+)
+_THOUGHT_WORD = re.compile(r"[\u3400-\u9fff]|[^\W\d_\u3400-\u9fff]+")
 
 
 class _Gold:
@@ -294,11 +311,18 @@ def _strict_answer(response: str, gold: _Gold) -> str | None:
             after = after.replace(marker, "")
         if after.strip():
             return None
-    # a thought has some words, and speaks of somebody in the puzzle
-    for name in gold.roles:
-        if name in thought:
-            return answer if _SOME_WORDS.match(thought) else None
-    return None
+    return answer if _reasons(thought, gold) else None
+
+
+def _reasons(thought: str, gold: _Gold) -> bool:
+    """Whether a thought speaks of somebody in the puzzle and does more than quote an answer."""
+    if not any(name in thought for name in gold.roles):
+        return False
+    for size in _THOUGHT_PARTS:
+        words = set(_THOUGHT_WORD.findall(thought[:size].lower())) - _FRAME - gold.lower.keys()
+        if len(words) >= _LEAST_WORDS and words & _INFERRING:
+            return True
+    return False
 
 
 def _strict(row: Row) -> Verdict:
@@ -323,5 +347,5 @@ GRADERS = (
     Grader("kk_published", "1", _published, metrics=_METRICS),
     Grader("kk_published_opened", "1", partial(_published, opening=_THINK), metrics=_METRICS),
     Grader("kk_eval", "1", _evaluation, metrics=_METRICS),
-    Grader("kk_strict", "1", _strict, metrics=_METRICS),
+    Grader("kk_strict", "2", _strict, metrics=_METRICS),
 )

@@ -303,8 +303,8 @@ def rgb_rates(verdicts: Iterable[Verdict]) -> dict[str, float | int | None]:
 
 GRADERS = (
     Grader(name="rgb", version="1", grade=_rgb),
-    Grader(name="rgb_strict", version="1", grade=_rgb_strict),
+    Grader(name="rgb_strict", version="2", grade=_rgb_strict),
     Grader(name="kbqa", version="1", grade=_kbqa, metrics=CELL_METRICS),
-    Grader(name="kbqa_strict", version="1", grade=_kbqa_strict, metrics=CELL_METRICS),
+    Grader(name="kbqa_strict", version="2", grade=_kbqa_strict, metrics=CELL_METRICS),
     Grader(name="nomiracl", version="1", grade=_nomiracl, metrics=CELL_METRICS),
 )

@@ -1,15 +1,19 @@
 """A strict reading of short answers: the answer and nothing that is not the answer.
 
-Every word outside the answer must be a function word or a word of the question. So a list of
-candidates, a copied passage, a negation, a hedge, or a refusal beside an answer is no answer;
-neither is a right answer in a long explanation: ask for short answers in the prompt. (ours)
+Every word outside the answer must be a function word, or belong to a piece of the question that
+stands as it stands there: "the Super Bowl in 2021 was hosted in" beside Tampa, but not France
+beside Italy because the question says "other than France". So a list of candidates, a copied
+passage, a negation, a hedge, or a refusal beside an answer is no answer; neither is a right answer
+in a long explanation: ask for short answers in the prompt. (ours)
 """
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 
 LONGEST = 600  # characters of a final answer that is still read; longer is no short answer
 
@@ -21,6 +25,8 @@ _TOKEN = re.compile(
 )
 _IGNORED = frozenset(".,;:!?\"'()[]*_`。、；：！？“”‘’（）《》「」【】·・-–—…")
 _GAP = " "  # in the place of a word of the answer; no word is a space
+_BREAK = "\n"  # between clauses of a question
+_BREAKS = frozenset(",;:()、")
 _LABELS = (("answer",), ("final", "answer"), tuple("答案"), tuple("最终答案"))
 
 _FUNCTION = frozenset(
@@ -30,6 +36,15 @@ _FUNCTION = frozenset(
     | {"document", "documents", "provided", "given", "passage", "passages", "name", "called"}
     | set("是为的了在于和与及个名位家人次元年月日")
 )
+_JOINING = frozenset({"and", *"和与及"})  # between two answers, or as in the question
+_ARTICLES = frozenset({"a", "an", "the"})
+_COPULAS = frozenset({"is", "was", "are", "were", "be", "been"})
+_AUXILIARIES = _COPULAS | {"did", "does", "do", "has", "have", "had", "can", "will"}
+_PREPOSITIONS = frozenset({"in", "on", "at", "of", "to", "for", "by", "from"})
+_ASKING = frozenset({"who", "whom", "where", "when", "why", "how", "what", "which", "whose"})
+_ASKING_ABOUT = frozenset({"what", "which", "whose", "how"})  # and the next word: which city
+_ASKING_ZH = frozenset("谁哪什何几多")
+_ASKING_ZH_REST = frozenset("么个里儿位些少一支种时地天")
 # Chinese words of several characters, beside those of the question.
 _PHRASES = tuple(map(tuple, ("答案", "最终答案", "正确答案", "根据提供的文档", "文档中", "问题")))
 # Never allowed outside the answer, not even where the question has them.
@@ -60,10 +75,13 @@ _ERRORS = (  # RGB's prompts ask for these sentences
 )
 
 
-def _tokens(text: str) -> tuple[str, ...]:
+def _signs(text: str) -> Iterable[str]:
     folded = unicodedata.normalize("NFKC", text).casefold().replace("\u2212", "-")
-    words = (match.group().replace(",", "") for match in _TOKEN.finditer(folded))
-    return tuple(word for word in words if word and word not in _IGNORED)
+    return (match.group() for match in _TOKEN.finditer(folded))
+
+
+def _tokens(text: str) -> tuple[str, ...]:
+    return tuple(sign.replace(",", "") for sign in _signs(text) if sign not in _IGNORED)
 
 
 def tokens_of(response: str | None) -> tuple[str, ...] | None:
@@ -107,16 +125,17 @@ def is_answer(
 ) -> bool:
     """Whether the words are the wanted answers (one spelling of each), in any order.
 
-    Between them stand function words and words of `query` alone; the latter only where the query
+    Between them stand function words and pieces of `query` alone; the latter only where the query
     does not name an answer itself (then choosing is the task). `wrong` may not occur.
     """
+    question = _question(query)
     asked = _tokens(query)
     covered = [False] * len(tokens)
     for spellings in answers:
         found = False
         for spelling in map(_tokens, spellings):
             if _places(spelling, asked):
-                asked = ()
+                question = _question("")
             places = _places(spelling, tokens)
             found = found or bool(places)
             if len(places) > 2:  # said over and over
@@ -127,26 +146,98 @@ def is_answer(
             return False
     if any(_places(_tokens(text), tokens) for text in wrong):
         return False
-    rest: list[str] = [_GAP if hit else word for word, hit in zip(tokens, covered, strict=True)]
-    return not _TURNS.intersection(rest) and _harmless(tuple(rest), asked)
+    rest = [_GAP if hit else word for word, hit in zip(tokens, covered, strict=True)]
+    return not _TURNS.intersection(rest) and _harmless(rest, question)
 
 
-def _harmless(rest: tuple[str, ...], asked: tuple[str, ...]) -> bool:
-    """Whether function words and words of the question make up the rest. A Chinese character of
-    the question is one of its words together with a neighbour that it has there too."""
-    single = _FUNCTION.union((_GAP,), (word for word in asked if not _is_chinese(word)))
-    pairs = {pair for words in (asked, *_PHRASES) for pair in zip(words, words[1:], strict=False)}
-    padded = (_GAP, *rest, _GAP)
-    return all(
-        word in single
-        or _is_chinese(word)
-        and ((padded[i], word) in pairs or (word, padded[i + 2]) in pairs)
-        for i, word in enumerate(rest)
-    )
+@dataclass(frozen=True)
+class _Question:
+    """`pairs`: words side by side in the question, with the answer's place for what is asked, and
+    as in a statement ("was he" as "he was", "which city" as "the city"). `small`: its words that
+    are no names."""
+
+    pairs: frozenset[tuple[str, str]]
+    small: frozenset[str]
 
 
-def _is_chinese(word: str) -> bool:
-    return "\u3400" <= word <= "\u9fff"
+@lru_cache(maxsize=1024)
+def _question(query: str) -> _Question:
+    signs = [_BREAK if s in _BREAKS else s.replace(",", "") for s in _signs(query)]
+    words = [word for word in signs if word not in _IGNORED]
+    pairs, stated = set(zip(words, words[1:], strict=False)), []
+    at = 0
+    while at < len(words):
+        word, at = words[at], at + 1
+        if word in _ASKING_ABOUT and at < len(words) and _is_content(words[at]):
+            pairs |= {("the", words[at]), (words[at], _GAP)} if word != "how" else set()
+            at += 1
+        elif word in _ASKING_ZH:
+            while at < len(words) and words[at] in _ASKING_ZH_REST:
+                at += 1
+        elif word not in _ASKING:
+            stated.append(word)
+            continue
+        stated.append(_GAP)
+    pairs |= set(zip(stated, stated[1:], strict=False))
+    pairs |= {(after, word) for word, after in pairs if word in _AUXILIARIES}
+    small = frozenset(word for word in re.findall(r"[^\W\d_]+", query) if word.islower())
+    return _Question(frozenset(pair for pair in pairs if _BREAK not in pair), small)
+
+
+def _is_content(word: str) -> bool:
+    return word not in _FUNCTION and word not in _AUXILIARIES and word not in (_BREAK, _GAP)
+
+
+def _harmless(rest: list[str], question: _Question) -> bool:
+    """Whether function words and pieces of the question make up the rest."""
+    words = list(rest)
+    for phrase in _PHRASES:
+        for start in _places(phrase, tuple(words)):
+            words[start : start + len(phrase)] = ["的"] * len(phrase)
+    padded = ["", *words, ""]
+    at = 1
+    while at <= len(words):
+        begin = at
+        while _is_foreign(padded[at]):
+            at += 1
+        if at > begin and not _is_piece(padded, begin, at, question):
+            return False
+        if padded[at] in _JOINING and not _joins(padded, at, question):
+            return False
+        at += 1
+    return True
+
+
+def _is_foreign(word: str) -> bool:
+    """Neither the answer's, nor a function word, nor the end."""
+    return word not in ("", _GAP) and word not in _FUNCTION
+
+
+def _is_piece(padded: list[str], begin: int, end: int, question: _Question) -> bool:
+    """Whether a run of words is in the question as it is, and in its place: beside a word (or the
+    answer) that is its neighbour there too, or as a participle ("was hosted in")."""
+    run, before, after = padded[begin:end], padded[begin - 1], padded[end]
+    pairs = question.pairs
+    if any(pair not in pairs for pair in zip(run, run[1:], strict=False)):
+        return False
+    left, right = (before, run[0]) in pairs, (run[-1], after) in pairs
+    if (before == _GAP and not left) or (after == _GAP and not right):
+        return False
+    if before in _ARTICLES:  # anything has one: "the dog, the cat"
+        left = left and padded[begin - 2] != _GAP and after not in _ARTICLES
+    participle = before in _COPULAS and after in _PREPOSITIONS and question.small.issuperset(run)
+    return left or right or participle
+
+
+def _joins(padded: list[str], at: int, question: _Question) -> bool:
+    before, after = at - 1, at + 1
+    if {(padded[before], padded[at]), (padded[at], padded[after])} <= question.pairs:
+        return True
+    while padded[before] in _ARTICLES:
+        before -= 1
+    while padded[after] in _ARTICLES:
+        after += 1
+    return padded[before] == padded[after] == _GAP
 
 
 def _places(part: tuple[str, ...], whole: tuple[str, ...]) -> list[int]:

@@ -11,11 +11,10 @@ The article's five improvements, of which only the names are known to us, so tha
 ours: vote threshold (`Vote.min_share`), format filter (`Vote.well_formed_only`), confidence
 weighting (`confidence_G`), tie handling (`Vote.ties`), smooth difference (`credit=smooth_credit`).
 
-Where a recipe calls this: all responses of a prompt are needed together. verl 0.9.1's reward
-managers see one response (`run_single`), and an advantage estimator sees groups (`index`) without
-texts; whole groups meet in the sampler (`common/plugin/sampler.py`), from which their responses can
-be read and their `rm_scores` replaced before the advantages are computed. The format reward is
-added per response (`gemma_gsm8k.format_reward`).
+Who calls this: all responses of a prompt are needed together. verl 0.9.1's reward managers see one
+response (`run_single`), and an advantage estimator sees groups (`index`) without texts; whole
+groups meet in the sampler (`common/plugin/sampler.py`), which replaces their `rm_scores` before the
+advantages are computed. `group.py` adds the format reward of each response.
 
 Shapes: `_G` is one entry for each response to the prompt.
 """

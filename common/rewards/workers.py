@@ -70,7 +70,7 @@ class Pool:
         """The verdict of the grader called `name`; blocks while all workers are busy.
 
         Without a verdict (`details` says why: deadline, memory, refused, crash) the outcome is
-        UNGRADABLE and the score that of no response at all.
+        UNGRADABLE, and score and further details are those of no response at all.
 
         Raises: ValueError where the grader does; RuntimeError when no worker can be started.
         """
@@ -98,8 +98,7 @@ class Pool:
                 except _Failed as failed:
                     assert worker is not None
                     dead, worker = worker, None
-                    self._end(dead)
-                    if not _gone(dead.keeper):
+                    if self._end(dead):
                         found.append(_without_verdict(name, rows[len(found)], str(failed)))
                         continue
                     lost += 1  # with its keeper a worker dies too: the answer is not to blame
@@ -155,27 +154,43 @@ class Pool:
         with self._lock:
             if self._closed:
                 raise RuntimeError("the pool of graders is closed")
-            if self._keeper is None or _gone(self._keeper, 0):
-                self._stop_keeper()
+            if self._keeper is None:
                 self._start_keeper()
             if name not in self._warm:
                 self._order({"warm": name})
                 self._warm.add(name)
             ours, theirs = socket.socketpair()
-            with theirs:
-                pid = self._order({"fork": True}, [theirs.fileno()])["pid"]
+            try:
+                with theirs:
+                    pid = self._order({"fork": True}, [theirs.fileno()])["pid"]
+            except BaseException:
+                ours.close()
+                raise
             assert self._keeper is not None
             return _Worker(ours, pid, self._keeper, frozenset(self._warm))
 
-    def _end(self, worker: _Worker) -> None:
+    def _end(self, worker: _Worker) -> bool:
+        """Whether the worker's keeper is still there to end it.
+
+        A keeper's sockets close before the kernel kills its workers, so of a worker that died with
+        its keeper this is never true.
+        """
         worker.socket.close()
         with self._lock:
-            if worker.keeper is self._keeper:
-                with contextlib.suppress(_KeeperGone):
-                    self._order({"end": worker.pid})
+            if worker.keeper is not self._keeper:
+                return False
+            try:
+                self._order({"end": worker.pid})
+            except _KeeperGone:
+                return False
+            return True
 
     def _order(self, order: dict[str, Any], files: Sequence[int] = ()) -> dict[str, Any]:
-        """The keeper's reply. Raises RuntimeError, saying why, when it cannot do it."""
+        """The keeper's reply; the caller holds the lock.
+
+        Raises: RuntimeError, saying why, when it cannot do it; _KeeperGone, once for each keeper
+        that ended, since the next order is for another one.
+        """
         assert self._control is not None
         try:
             socket.send_fds(self._control, [json.dumps(order).encode()], list(files))
@@ -183,6 +198,7 @@ class Pool:
         except OSError:
             reply = b""
         if not reply:
+            self._stop_keeper()  # it may still be on its way out: nobody may ask it again
             raise _KeeperGone
         answer: dict[str, Any] = json.loads(reply)
         if "error" in answer:
@@ -208,18 +224,13 @@ class Pool:
     def _stop_keeper(self) -> None:
         if self._control is not None:
             self._control.close()
-        if self._keeper is not None and not _gone(self._keeper, 5):
-            self._keeper.kill()  # in the middle of an import; the kernel ends its workers
-            self._keeper.wait()
+        if self._keeper is not None:
+            try:
+                self._keeper.wait(timeout=5)
+            except subprocess.TimeoutExpired:
+                self._keeper.kill()  # in the middle of an import; the kernel ends its workers
+                self._keeper.wait()
         self._keeper = self._control = None
-
-
-def _gone(process: subprocess.Popen[bytes], wait_s: float = 0.2) -> bool:
-    try:
-        process.wait(timeout=wait_s)
-    except subprocess.TimeoutExpired:
-        return False
-    return True
 
 
 def _lines(worker: _Worker, deadline_s: float) -> Iterator[bytes]:
@@ -259,12 +270,12 @@ def _processor_seconds(pid: int) -> float:
 
 
 def _without_verdict(name: str, row: Row, reason: str) -> Verdict | ValueError:
-    """What is paid for no response is what an answer without a verdict gets."""
+    """Score and details of no response are what an answer without a verdict gets."""
     try:
-        score = get_grader(name).grade({**row, "response": None}).score
+        nothing = get_grader(name).grade({**row, "response": None})
     except ValueError as error:
         return error
-    return Verdict(Outcome.UNGRADABLE, score, None, {reason: 1.0})
+    return Verdict(Outcome.UNGRADABLE, nothing.score, None, {**nothing.details, reason: 1.0})
 
 
 def _plain(value: Any) -> Any:

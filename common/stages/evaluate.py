@@ -32,6 +32,7 @@ def evaluation_inputs(run: RunConfig, data: Path, model_key: str) -> dict[str, A
     """Everything that decides the counts; arms of other rewards share what needs none of them."""
     shared = any(not b.grader for b in run.recipe.evaluation.benchmarks.values())
     return {
+        "chat_templates": chat_templates(run),
         "data": read_json(data / STAGE_FILE)["key"],
         "model": model_key,
         "evaluation": asdict(run.recipe.evaluation),
@@ -46,6 +47,12 @@ def longest(run: RunConfig, evaluation: Evaluation | None = None) -> int:
     """Tokens of a response in the evaluation."""
     own = (evaluation or run.recipe.evaluation).max_response_length
     return own or int(run.get("data.max_response_length"))
+
+
+def chat_templates(run: RunConfig) -> dict[str, str]:
+    """The recipe's templates that benchmarks use in the place of the model's, by file name."""
+    names = {b.chat_template for b in run.recipe.evaluation.benchmarks.values()} - {None}
+    return {str(name): (run.folder / str(name)).read_text() for name in sorted(map(str, names))}
 
 
 def evaluate_start(run: RunConfig, run_dir: Path, data: Path, start: Path) -> Path:
@@ -88,8 +95,10 @@ def sample_and_grade(
     evaluation."""
     settings = asdict(evaluation or run.recipe.evaluation)
     settings["max_response_length"] = longest(run, evaluation)
+    templates = chat_templates(run)
     for benchmark in settings["benchmarks"].values():
         benchmark["file"] = str((run_dir / benchmark["file"]).resolve())
+        benchmark["chat_template"] = templates.get(benchmark["chat_template"])
     spec = settings | {
         "model": str(model.resolve()),
         "reward": run.get(KEY),

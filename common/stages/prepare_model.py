@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,7 @@ from common.config import RunConfig
 from common.console import say
 from common.results.provenance import sha256_file
 from common.runs import read_json, shared_stage, source_digest, write_json
+from common.schema import vocabulary
 
 SPECIAL = ("<pad>", "<eos>", "<unk>")
 
@@ -93,11 +96,13 @@ def download(folder: Path, hub: str, revision: str | None) -> None:
 
 
 def build_model(folder: Path, build: dict[str, Any], template: str, seed: int) -> None:
-    """Randomly initialised causal language model with a tokenizer of single characters."""
+    """Randomly initialised causal language model with a tokenizer of its vocabulary."""
     import torch
     import transformers
 
-    tokenizer = character_tokenizer(build["characters"], template)
+    characters_only = not {"words", "integers"} & set(build)
+    make = character_tokenizer if characters_only else word_tokenizer
+    tokenizer = make(vocabulary(build), template)
     tokenizer.save_pretrained(folder)
     config_class = getattr(transformers, f"{build['architecture']}Config", None)
     if config_class is None:
@@ -118,13 +123,30 @@ def build_model(folder: Path, build: dict[str, Any], template: str, seed: int) -
     say(f"model: built {build['architecture']} with {count:,} parameters, {len(tokenizer)} tokens")
 
 
-def character_tokenizer(characters: str, template: str) -> Any:
+def character_tokenizer(characters: Iterable[str], template: str) -> Any:
     """A tokenizer in which each of `characters` is one token."""
-    from tokenizers import Tokenizer, decoders, models
+    from tokenizers import Tokenizer, models
+
+    ids = {token: i for i, token in enumerate([*SPECIAL, *characters])}
+    return _finished(Tokenizer(models.BPE(vocab=ids, merges=[], unk_token="<unk>")), template)
+
+
+def word_tokenizer(words: Iterable[str], template: str) -> Any:
+    """A tokenizer that cuts a text into the longest of `words`; numbers are never cut."""
+    from tokenizers import Regex, Tokenizer, models, pre_tokenizers
+
+    ids = {token: i for i, token in enumerate([*SPECIAL, *words])}
+    core = Tokenizer(models.WordLevel(vocab=ids, unk_token="<unk>"))
+    longest_first = sorted((w for w in ids if not w.isdecimal()), key=len, reverse=True)
+    pieces = "|".join(["[0-9]+", *map(re.escape, longest_first), r"[\s\S]"])
+    core.pre_tokenizer = pre_tokenizers.Split(Regex(pieces), "isolated")
+    return _finished(core, template)
+
+
+def _finished(core: Any, template: str) -> Any:
+    from tokenizers import decoders
     from transformers import PreTrainedTokenizerFast
 
-    vocabulary = {token: i for i, token in enumerate([*SPECIAL, *characters])}
-    core = Tokenizer(models.BPE(vocab=vocabulary, merges=[], unk_token="<unk>"))
     core.decoder = decoders.Fuse()
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=core, pad_token="<pad>", eos_token="<eos>", unk_token="<unk>"

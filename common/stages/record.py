@@ -15,8 +15,10 @@ from common.results import plots, provenance
 from common.results import record as records
 from common.rewards.rule import KEY, Rules
 from common.runs import STAGE_FILE, read_json, relative
+from common.stages.rejection import NAME
 from common.stages.reward import benchmark_rules
 from common.stages.train import read_attempts, read_metrics
+from common.stages.warmup import warmup_stages
 
 STAGES = ("data", "model", "sft", "evaluate_base", "train", "evaluate")
 # Kept in the record, one value a step; the rest stays in the run's own metrics.jsonl.
@@ -25,6 +27,7 @@ CURVES = (
     "group/",
     "token_selection/",
     "critic/score/mean",
+    "critic/vf_",
     "response_length/mean",
     "response_length/clip_ratio",
     "prompt_length/mean",
@@ -61,7 +64,8 @@ def record(run: RunConfig, run_dir: Path) -> Path:
 
 def build_record(run: RunConfig, run_dir: Path) -> dict[str, Any]:
     """The record of a run whose other stages are done."""
-    seconds = {name: read_json(run_dir / name / STAGE_FILE)["seconds"] for name in STAGES}
+    names = [*STAGES, *warmup_stages(run)]
+    seconds = {name: read_json(run_dir / name / STAGE_FILE)["seconds"] for name in names}
     results = {
         suffix: read_json(run_dir / name / "result.json")
         for suffix, name in (("", "evaluate"), (records.BASE, "evaluate_base"))
@@ -74,7 +78,7 @@ def build_record(run: RunConfig, run_dir: Path) -> dict[str, Any]:
     begun = read_json(run_dir / "train" / "provenance.json")
     curves = read_curves(run_dir / "train" / "metrics.jsonl")
     devices = run.ranks if run.recipe.platform == "cuda" else 0
-    busy = seconds["sft"] + seconds["evaluate_base"] + seconds["train"] + seconds["evaluate"]
+    busy = sum(seconds[name] for name in names if name not in ("data", "model"))
     return {
         "schema": records.SCHEMA,
         "recipe": run.name,
@@ -110,9 +114,12 @@ def build_record(run: RunConfig, run_dir: Path) -> dict[str, Any]:
 
 def trained_tokens(run: RunConfig, run_dir: Path, curves: dict[str, Any]) -> dict[str, int]:
     """Tokens of the prompts and responses that were sampled for training."""
-    sampled = run_dir / "train" / "sampled" / "result.json"
-    if sampled.exists():  # common/stages/rejection.py
-        return read_json(sampled)["train"]["tokens"]  # type: ignore[no-any-return]
+    method = run.recipe.method
+    if method == "sft" and "distilled" not in warmup_stages(run):
+        return {"prompt": 0, "response": 0}
+    if method != "rl":
+        sampled = run_dir / ("train/sampled" if method == "rejection" else "distilled")
+        return read_json(sampled / "result.json")[NAME]["tokens"]  # type: ignore[no-any-return]
     responses = run.get("data.train_batch_size") * run.get("actor_rollout_ref.rollout.n")
     return {
         kind: round(responses * sum(v or 0 for v in curves["metrics"][f"{kind}_length/mean"]))

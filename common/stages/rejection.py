@@ -59,19 +59,9 @@ def rejection(run: RunConfig, run_dir: Path, data: Path, start: Path, argv: list
         return exported
     started = time.time()
     sampled = folder / "sampled"
-    if not (sampled / "result.json").exists():
-        sampled.mkdir(exist_ok=True)
-        evaluation = replace(
-            run.recipe.evaluation,
-            **sampling,
-            benchmarks={NAME: Benchmark(str(run.get("data.train_files")), spec.samples)},
-            max_response_length=run.get("data.max_response_length"),
-        )
-        sample_and_grade(run, run_dir, start / "model", sampled, "rejection", evaluation)
-    found = select(
-        read_parquet(run_dir / run.get("data.train_files"), PROMPT_COLUMNS),
-        [json.loads(line) for line in (sampled / f"{NAME}.jsonl").read_text().splitlines()],
-    )
+    file = str(run.get("data.train_files"))
+    lines = sample(run, run_dir, start / "model", sampled, Benchmark(file, spec.samples), sampling)
+    found = select(read_parquet(run_dir / file, PROMPT_COLUMNS), lines)
     if not found:
         raise ValueError(f"{relative(sampled)}: no response was correct; there is nothing to teach")
     write_parquet(folder / "chosen.parquet", found)
@@ -81,6 +71,28 @@ def rejection(run: RunConfig, run_dir: Path, data: Path, start: Path, argv: list
     write_metrics(folder / "metrics.jsonl", metrics)
     finish_stage(folder, inputs, time.time() - started)
     return model
+
+
+def sample(
+    run: RunConfig,
+    run_dir: Path,
+    model: Path,
+    folder: Path,
+    prompts: Benchmark,
+    sampling: dict[str, Any],
+) -> list[dict[str, Any]]:
+    """Responses of a model to `prompts`, graded by the reward of training, as `evaluate` saves
+    them; those of `folder` where it has them. `sampling`: temperature, top_p and top_k."""
+    if not (folder / "result.json").exists():
+        folder.mkdir(exist_ok=True)
+        evaluation = replace(
+            run.recipe.evaluation,
+            **sampling,
+            benchmarks={NAME: prompts},
+            max_response_length=run.get("data.max_response_length"),
+        )
+        sample_and_grade(run, run_dir, model, folder, "rejection", evaluation)
+    return [json.loads(line) for line in (folder / f"{NAME}.jsonl").read_text().splitlines()]
 
 
 def select(rows: list[dict[str, Any]], responses: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -103,11 +115,14 @@ def select(rows: list[dict[str, Any]], responses: list[dict[str, Any]]) -> list[
 
 
 def statistics(sampled: Path, found: list[dict[str, Any]]) -> dict[str, float]:
-    """Share of correct responses and of solved prompts, and characters of the chosen responses."""
+    """Share of correct responses, of prompts with one and with nothing else, and characters of the
+    chosen responses."""
     counts = read_json(sampled / "result.json")[NAME]["problems"]
+    pairs = list(zip(counts["c"], counts["n"], strict=True))
     lengths = [len(row["messages"][-1]["content"]) for row in found]
     return {
         "rejection/correct": sum(counts["c"]) / sum(counts["n"]),
-        "rejection/solved": len(found) / len(counts["id"]),
+        "rejection/solved": sum(c > 0 for c, _ in pairs) / len(pairs),
+        "rejection/all_correct": sum(c == n for c, n in pairs) / len(pairs),
         "rejection/characters": sum(lengths) / len(lengths),
     }

@@ -26,7 +26,9 @@ def reward_sources(run: RunConfig) -> list[str]:
 
     The registry is left out: another grader in it changes nothing.
     """
-    return _sources([Rules.of(run.get(KEY))])
+    kwargs = run.get("trainer.v1.sampler.sampler_kwargs") or {}
+    of_groups = module_sources("common.rewards.group") if kwargs.get("group_reward") else []
+    return sorted({*_sources([Rules.of(run.get(KEY))]), *of_groups})
 
 
 def evaluation_sources(run: RunConfig) -> list[str]:

@@ -11,75 +11,55 @@ from common.config import RunConfig, compose_sft
 from common.console import say
 from common.process import environment, run_child
 from common.results.provenance import sha256_json
-from common.runs import read_json, shared_stage, source_digest, write_json
-from common.schema import SFT, Recipe
+from common.runs import module_sources, read_json, shared_stage, source_digest, write_json
+from common.schema import SFT
 from common.stages.progress import Follower
-
-PRIMING = "priming"  # the phase that recipe.priming chooses the file of
 
 
 def sft(run: RunConfig, data: Path, model: Path) -> Path:
     """The folder whose `model/` is the model after the last phase (the given one without SFT)."""
-    spec = run.recipe.sft
-    found = phases(run.recipe)
-    file = data / f"{run.recipe.priming}.parquet"
-    if run.recipe.priming and not file.exists():  # known before the phases in front of it
-        known = ", ".join(sorted(path.stem for path in data.glob("*.parquet")))
-        raise ValueError(f"recipe.priming={run.recipe.priming}: the data has {known}")
-    configs = [phase_config(spec, p, run.seed) for p in found] if spec else []
-    # the phases before the priming are a stage of their own, which the arms of one seed share
-    shared = [p["name"] for p in found].index(PRIMING) if run.recipe.priming and found else 0
-    start = model
-    for part in (slice(0, shared), slice(shared, None)) if shared else (slice(None),):
-        start = _stage(run, data, start, found[part], configs[part])
-    return start
+    return fine_tune(run, run.recipe.sft, data, model, model)
 
 
-def phases(recipe: Recipe) -> list[dict[str, Any]]:
-    """The phases of a run, with the file of the priming filled in; without it, those before."""
-    found = []
-    for phase in recipe.sft.phases if recipe.sft else []:
-        if phase["name"] == PRIMING:
-            if recipe.priming is None:
-                continue
-            files = {"train_files": f"data/{recipe.priming}.parquet"}
-            phase = phase | {"data": phase.get("data", {}) | files}
-        found.append(phase)
-    return found
-
-
-def _stage(
-    run: RunConfig,
-    data: Path,
-    model: Path,
-    phases: list[dict[str, Any]],
-    configs: list[dict[str, Any]],
-) -> Path:
-    """The phases one after another as one shared stage, from `model`, a stage that has a model."""
+def fine_tune(run: RunConfig, spec: SFT | None, data: Path, model: Path, start: Path) -> Path:
+    """The same for the phases of `spec`, on the files of the stage `data`, from the weights in
+    `start`, which the stage `model` has made."""
+    phases = spec.phases if spec else []
+    configs = [phase_config(spec, p, run.seed) for p in phases] if spec else []
     inputs = {
         "data": read_json(data / "stage.json")["key"],
         "model": read_json(model / "stage.json")["key"],
         "phases": configs,
-        "source": source_digest("common/plugin/engines_cpu.py", "common/stages/sft.py"),
+        "source": source_digest(*_sources(configs)),
     }
-    first = model / "model" if (model / "model").exists() else model
 
     def make(folder: Path) -> None:
         # in an order that can be taken up again wherever it was interrupted
         if not (folder / "model").exists():
-            start = first
+            last = start
             for phase, config in zip(phases, configs, strict=True):
-                start = run_phase(run, folder / phase["name"], config, data, start)
+                last = run_phase(run, folder / phase["name"], config, data, last)
                 metrics = folder / phase["name"] / "metrics.jsonl"
                 shutil.copy(metrics, folder / f"{phase['name']}.jsonl")
-            if start == first:
-                (folder / "model").symlink_to(Path("..") / model.name)
+            if last == start:
+                (folder / "model").symlink_to(Path("..") / start.name)
             else:
-                start.rename(folder / "model")
+                last.rename(folder / "model")
         for phase in phases:
             shutil.rmtree(folder / phase["name"], ignore_errors=True)
 
     return shared_stage("sft", inputs, make, resumable=True)
+
+
+def _sources(configs: list[dict[str, Any]]) -> list[str]:
+    """Files whose change may change what the phases train."""
+    found = {"common/plugin/engines_cpu.py", "common/stages/sft.py"}
+    for config in configs:
+        if config["model"]["lora_rank"]:
+            found.add("common/plugin/lora.py")
+        path = config["data"]["custom_cls"]["path"] or ""
+        found |= set(module_sources(path.removeprefix("pkg://"))) if path else set()
+    return sorted(found)
 
 
 def phase_config(spec: SFT, phase: dict[str, Any], seed: int) -> dict[str, Any]:

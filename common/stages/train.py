@@ -148,6 +148,9 @@ def launch(run: RunConfig, run_dir: Path, folder: Path, steps: int, resume: int)
     for key in PATH_KEYS:
         if run.get(key) is not None:
             set_key(config, key, str((run_dir / run.get(key)).resolve()))
+    sampler = config["trainer"]["v1"]["sampler"]["sampler_kwargs"] or {}
+    if sampler.get("group_reward"):  # it reads responses
+        sampler["tokenizer"] = config["actor_rollout_ref"]["model"]["path"]
     set_key(config, "trainer.experiment_name", f"{run.name}-{run.scale}-{run.label}-seed{run.seed}")
     if resume:
         checkpoint = folder / "checkpoints" / f"global_step_{resume}"

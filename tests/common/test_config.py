@@ -25,6 +25,7 @@ from common.config import (
     split_words,
 )
 from common.stages.sft import phase_config
+from tests.composed import SEED, composed
 
 RECIPES = sorted(p.parent for p in ROOT.glob("recipes/*/recipe.yaml"))
 RUNS = [
@@ -34,13 +35,13 @@ RUNS = [
     for variant in choices(folder, "variant")
 ]
 GSPO = recipe_folder("gspo_moe")
-compose_once = cache(compose_run)
 
 
 def compose(overrides=(), variant="gspo", scale="micro", seed=1):
     return compose_run(GSPO, scale, variant, seed, list(overrides))
 
 
+@cache
 def written_keys(path):
     """Dotted keys that a variant file sets, with those of the variants it builds on."""
     content = yaml.safe_load(path.read_text())
@@ -51,20 +52,20 @@ def written_keys(path):
 
 @pytest.mark.parametrize(("folder", "scale", "variant"), RUNS, ids=lambda v: getattr(v, "name", v))
 def test_every_run_composes_and_passes_the_checks(folder, scale, variant):
-    run = compose_run(folder, scale, variant, 3, [])
+    run = composed(folder.name, scale, variant)
     check_config(run)
-    assert run.recipe.seed == run.get("data.seed") == 3
-    assert run.get("actor_rollout_ref.rollout.seed") == 3
+    assert run.recipe.seed == run.get("data.seed") == SEED
+    assert run.get("actor_rollout_ref.rollout.seed") == SEED
     assert run.published
     for phase in run.recipe.sft.phases if run.recipe.sft else []:
-        assert phase_config(run.recipe.sft, phase, 3)["trainer"]["seed"] == 3
+        assert phase_config(run.recipe.sft, phase, SEED)["trainer"]["seed"] == SEED
 
 
 @pytest.mark.parametrize("folder", RECIPES, ids=lambda p: p.name)
 def test_variants_differ_only_in_the_keys_that_their_files_name(folder):
     for scale in choices(folder, "scale"):
         flat = {
-            v: dict(leaves(compose_once(folder, scale, v, 1).config))
+            v: dict(leaves(composed(folder.name, scale, v).config))
             for v in choices(folder, "variant")
         }
         for one, other in combinations(flat, 2):
@@ -79,8 +80,9 @@ def test_variants_differ_only_in_the_keys_that_their_files_name(folder):
                 named |= {
                     k for k in differing if re.fullmatch(r"recipe\.data\.options\.\w*template", k)
                 }
-            if "recipe.priming" in named:  # its set, and the phase that teaches it
-                named |= {"recipe.data.options.priming", "recipe.sft.phases"}
+            for key in set(named):  # what a warm-up teaches: its phase has it, and maybe the data
+                if warmup := re.fullmatch(r"(recipe\.warmups\.\w+)\.(text|loss)", key):
+                    named |= {f"{warmup[1]}.sft.phases", "recipe.data.options.priming"}
             if "recipe.routing_replay" in named:  # each platform hands it to its engine
                 named |= {k for k in differing if k.endswith(".router_replay.mode")}
             assert differing <= named, f"{one} and {other} at {scale} differ in {differing - named}"
@@ -237,7 +239,7 @@ def test_overrides_get_a_folder_of_their_own_that_more_steps_keep():
 
 def test_the_configuration_names_no_place_of_this_machine():
     for folder, scale, variant in RUNS:
-        for key, value in leaves(compose_once(folder, scale, variant, 1).config):
+        for key, value in leaves(composed(folder.name, scale, variant).config):
             texts = value if isinstance(value, list) else [value]
             ours = [t for t in texts if isinstance(t, str) and str(ROOT) in t]
             assert not ours, f"{key}: {ours}"
@@ -271,10 +273,11 @@ def test_every_key_of_ours_is_read_by_something():
 def test_every_declared_addition_is_used():
     used = set()
     for folder, scale, variant in RUNS:
-        run = compose_once(folder, scale, variant, 1)
+        run = composed(folder.name, scale, variant)
         used |= {k for k, _ in leaves(run.config)}
-        for phase in run.recipe.sft.phases if run.recipe.sft else []:
-            used |= {k for k, _ in leaves(phase_config(run.recipe.sft, phase, 1))}
+        sft = run.recipe.sft if variant == run.recipe.variants[0] else None
+        for phase in sft.phases if sft else []:
+            used |= {k for k, _ in leaves(phase_config(sft, phase, SEED))}
     text = "".join(p.read_text() for p in Path(ROOT / "common").rglob("*.py"))
     for pattern in ADDITIONS:
         prefix, last = pattern.removesuffix(".*"), pattern.rsplit(".", 1)[-1]

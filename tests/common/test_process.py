@@ -91,7 +91,15 @@ def test_an_interrupt_ends_every_descendant(tmp_path):
     assert not list(marked(marks[0]))
 
 
-def test_a_second_interrupt_during_the_clean_up_is_ignored(tmp_path):
+@pytest.fixture
+def heard():
+    """Ctrl-C as in a terminal: a suite that runs in the background ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_a_second_interrupt_during_the_clean_up_is_ignored(tmp_path, heard):
     program = """
         import signal, time
         signal.signal(signal.SIGTERM, signal.SIG_IGN)

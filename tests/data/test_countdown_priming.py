@@ -61,7 +61,7 @@ def test_a_text_is_taught_whole(place):
 def test_what_is_refused(place):
     with pytest.raises(ValueError, match="runs/habits/dots.jsonl: not made yet"):
         build(place, "dots")
-    with pytest.raises(ValueError, match="recipe.priming=dot:"):
+    with pytest.raises(ValueError, match="recipe.warmups.priming.text=dot:"):
         build(place, "dot")
     write(place, "dots", [GOLD | {"response": "so </think>\n<answer> 3 * 4 + 2 </answer>"}])
     with pytest.raises(ValueError, match="dots is not what it claims: 1 thoughts have words"):

@@ -71,6 +71,31 @@ def test_train_validation_tests_and_sft_are_apart(made_up, tmp_path):
     assert messages == [{"role": "user", "content": "p1"}, {"role": "assistant", "content": "s1"}]
 
 
+def test_solutions_by_name_and_by_length(made_up, tmp_path):
+    short = [{"source": "numbers", "longest": 2, "take": 3}]
+    build(
+        tmp_path,
+        1,
+        template="plain",
+        train=[{"source": "numbers"}],
+        tests={},
+        sft={"short": short, "last": [{"source": "numbers", "skip": 29}]},
+    )
+    for name, texts in (("short", ["s0", "s1", "s2"]), ("last", ["s29"])):
+        rows = read_parquet(tmp_path / f"{name}.parquet", MESSAGE_COLUMNS)
+        assert [row["messages"][1]["content"] for row in rows] == texts
+    assert not (tmp_path / "sft.parquet").exists()
+    with pytest.raises(ValueError, match=r"options.sft.long\[0\]: numbers has 10 such rows"):
+        build(
+            tmp_path,
+            1,
+            template="plain",
+            train=[{"source": "numbers"}],
+            tests={},
+            sft={"long": [short[0] | {"take": 11}]},
+        )
+
+
 def test_shuffle_skip_take_and_a_template_of_its_own(made_up, tmp_path):
     part = {"source": "numbers", "shuffle": 42, "skip": 3, "take": 5, "template": "psr_nsr"}
     for folder, seed in (("a", 1), ("b", 2)):

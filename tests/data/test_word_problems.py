@@ -129,3 +129,26 @@ def test_tags_and_template(tmp_path):
 def test_wrong_options_are_named(changed, word, tmp_path):
     with pytest.raises(ValueError, match=word):
         build(tmp_path, 1, **(OPTIONS | changed))
+
+
+def test_solutions_in_the_texts_of_a_warm_up_and_tags_left_open(tmp_path):
+    options = OPTIONS | {"calculations": [2, 3], "largest": 20, "train": 50}
+    more = {"solutions": 30, "solution_calculations": [4, 4], "sft_noisy": 200, "noise": 0.1}
+    build(tmp_path, 1, **options, **more, answer="tags", unclosed=0.3)
+    texts = {
+        name: read_parquet(tmp_path / f"warmup_{name}.parquet", ("reasoning", "answer"))
+        for name in ("published", "fixed", "chat")
+    }
+    for name, rows in texts.items():
+        assert len(rows) == 30
+        for row in rows:
+            question, end = (
+                row["prompt"][-1]["content"],
+                "<answer>" if name == "published" else "</answer>",
+            )
+            assert row["answer"] == f"<answer>\n{read_and_solve(question)}\n{end}"
+            assert row["reasoning"].count("=") == 4 and row["markup"] == (name == "chat")
+    for name, share in (("sft", 0), ("sft_noisy", 0.3)):
+        rows = read_parquet(tmp_path / f"{name}.parquet", MESSAGE_COLUMNS)
+        opened = [row["messages"][1]["content"].endswith("<answer>") for row in rows]
+        assert sum(opened) / len(opened) == pytest.approx(share, abs=0.1)

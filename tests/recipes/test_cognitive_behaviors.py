@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.checks.configuration import check_choices
 from common.config import STEPS_KEY, choices, compose_run, leaves, recipe_folder
 from common.habits import HABITS
 from common.habits.checks import CLAIMS
@@ -20,7 +19,7 @@ from common.rewards.countdown import grade_published
 from common.rewards.registry import get_grader
 from common.rewards.verdict import Outcome
 from common.stages.prepare_model import character_tokenizer
-from common.stages.sft import phase_config, phases
+from common.stages.sft import phase_config
 from data.habit_traces import ALPHABET, SETS, draw, trace
 from data.parquet import write_parquet
 from recipes.cognitive_behaviors.task import GRADERS, in_words
@@ -76,53 +75,43 @@ def test_the_papers_setting():
 @pytest.mark.parametrize("scale", SCALES)
 def test_an_arm_is_what_it_is_primed_with(scale):
     base = dict(leaves(run(scale=scale).config))
+    warmup = "recipe.warmups.priming"
+    chosen = {f"{warmup}.text", f"{warmup}.sft.phases", "recipe.data.options.priming"} & set(base)
     for variant in VARIANTS:
         arm = dict(leaves(run(variant, scale).config))
         found = {k for k in arm if base.get(k) != arm[k]} - {"recipe.variant"}
-        priming = {"recipe.priming", "recipe.data.options.priming"} & set(arm)
         if variant == "random_reward":
             assert found == {"reward.custom_reward_function.reward_kwargs.grader"}
-        else:
-            lengths = {k for k in found if k.startswith("recipe.sft.phases")}
-            assert found - lengths == (priming if variant != "all_strategies" else set())
-            assert not lengths or variant in STYLES
+        elif variant != "all_strategies":
+            assert found == chosen | ({"recipe.warmup"} if variant == "none" else set())
+            assert variant == "none" or arm[f"{warmup}.text"] == variant
     assert {*CLAIMS, *STYLES, "none", "random_reward"} == set(VARIANTS)
 
 
+def priming(variant, scale="node8"):
+    """verl's SFT configuration of an arm's priming."""
+    spec = run(variant, scale).recipe.warmups["priming"].sft
+    return phase_config(spec, spec.phases[0], 1)
+
+
 def test_the_priming_is_sft_as_published():
-    made = run()
-    [phase] = phases(made.recipe)
-    config = phase_config(made.recipe.sft, phase, 1)
-    assert config["data"]["train_files"] == "data/all_strategies.parquet"
+    config = priming("all_strategies")
     assert config["trainer"]["total_training_steps"] == 60
     assert config["data"]["train_batch_size"] == 64 and config["optim"]["lr"] == 1e-5
     assert config["optim"]["betas"] == [0.9, 0.95]
-    assert phases(run("none").recipe) == []
-    [longer] = phases(run("curated").recipe)
-    steps = phase_config(run("curated").recipe.sft, longer, 1)["trainer"]["total_training_steps"]
-    assert steps == run().recipe.steps["priming_curated"]
+    assert run().recipe.sft is None and run("none").recipe.warmup is None
+    steps = run().recipe.steps["priming_curated"]
+    assert priming("curated")["trainer"]["total_training_steps"] == steps > 60
 
 
-def test_a_priming_needs_its_phase():
-    with pytest.raises(ValueError, match="recipe.priming=all_strategies: recipe.sft has no phase"):
-        check_choices(compose_run(FOLDER, "node8", "all_strategies", 1, ["recipe.sft=null"]))
-
-
-def test_the_arms_of_a_seed_share_the_base_at_micro():
-    before = [phases(run(v, "micro").recipe) for v in VARIANTS]
-    assert {json.dumps(found[:2]) for found in before} == {json.dumps(before[0][:2])}
-    assert [p["name"] for p in before[0][:2]] == ["learn", "unlearn"]
-    files = {
-        v: found[2]["data"]["train_files"]
-        for v, found in zip(VARIANTS, before, strict=True)
-        if len(found) == 3
-    }
-    assert set(VARIANTS) - set(files) == {"none"}
-    for variant, file in files.items():
-        wanted = "all_strategies" if variant == "random_reward" else variant
-        assert file == f"data/{wanted}.parquet"
-    options = {json.dumps(run(v, "micro").recipe.data.options) for v in VARIANTS}
-    assert len(options) == 1
+@pytest.mark.parametrize("scale", ["micro", "node8"])
+def test_arms_differ_in_the_file_alone(scale):
+    for variant in set(VARIANTS) - {"none", *(STYLES if scale == "node8" else ())}:
+        name = "all_strategies" if variant == "random_reward" else variant
+        config, base = priming(variant, scale), priming("all_strategies", scale)
+        assert config["data"].pop("train_files") == f"data/{name}.parquet"
+        del base["data"]["train_files"]
+        assert config == base
 
 
 def test_the_tokenizer_has_every_symbol_and_responses_fit():
@@ -130,7 +119,7 @@ def test_the_tokenizer_has_every_symbol_and_responses_fit():
     assert sorted(made.recipe.models["base"].build["characters"]) == sorted(ALPHABET)
     longest = made.recipe.data.options["longest"]
     assert made.get("data.max_response_length") > longest
-    room = made.recipe.sft.trainer["data"]["max_length"]
+    room = priming("dots", "micro")["data"]["max_length"]
     assert room >= made.get("data.max_prompt_length") + longest + 1
 
 

@@ -3,7 +3,6 @@
 import json
 import math
 import re
-from functools import cache
 
 import pytest
 import torch
@@ -12,7 +11,7 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 from verl.trainer.ppo.core_algos import get_adv_estimator_fn, kl_penalty
 
-from common.config import STEPS_KEY, choices, compose_run, leaves, recipe_folder
+from common.config import STEPS_KEY, choices, leaves, recipe_folder
 from common.rewards.registry import get_grader
 from common.rewards.verdict import Outcome
 from common.stages.evaluate import evaluation_inputs
@@ -20,15 +19,15 @@ from common.stages.record import grader_of
 from common.stages.reward import evaluation_sources, reward_sources
 from data.knights_knaves import Sampler
 from recipes.logic_rl.task import GRADERS, SYMBOLS, in_symbols
+from tests.composed import composed
 
 FOLDER = recipe_folder("logic_rl")
 GRADE = {grader.name: grader.grade for grader in GRADERS}
 ACTOR = "actor_rollout_ref.actor"
 
 
-@cache
 def run(variant="reinforce_pp", scale="node8"):
-    return compose_run(FOLDER, scale, variant, 1, [])
+    return composed("logic_rl", scale, variant)
 
 
 # --- the arms ---------------------------------------------------------------------------------
@@ -120,7 +119,7 @@ def test_arms_of_other_rewards_share_the_evaluation_before_rl(tmp_path):
     assert own <= set(reward_sources(plain)) and own <= set(evaluation_sources(random))
     assert "recipes/logic_rl/task.py" not in reward_sources(random)
     assert grader_of(random)["name"].split(", ")[0] == "random_reward"
-    gspo = compose_run(recipe_folder("gspo_moe"), "micro", "gspo", 1, [])
+    gspo = composed("gspo_moe", "micro", "gspo")
     assert evaluation_inputs(gspo, tmp_path, "m")["reward"] is not None
 
 

@@ -1,25 +1,23 @@
 """The arms of psr_nsr: which keys make them differ, and the paper's setting at node8."""
 
-from functools import cache
-
 import pytest
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from common.config import choices, compose_run, leaves, recipe_folder
+from common.config import choices, leaves, recipe_folder
 from common.plugin.advantages import sign_weights
 from common.results.claims import load_claims
 from common.results.paper import load_paper
 from common.rewards.countdown_chain import NUMBERS, OPERATIONS
 from common.rewards.rule import KEY, Rules
+from tests.composed import composed
 
 FOLDER = recipe_folder("psr_nsr")
 SAMPLER = "trainer.v1.sampler.sampler_kwargs"
 SCALES = choices(FOLDER, "scale")
 
 
-@cache
 def arm(variant, scale="node8"):
-    return compose_run(FOLDER, scale, variant, 1, [])
+    return composed("psr_nsr", scale, variant)
 
 
 def differing(one, other, scale="node8"):

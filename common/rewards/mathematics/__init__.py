@@ -22,7 +22,7 @@ from common.rewards.mathematics.compare import contradicts_itself, is_relation, 
 from common.rewards.mathematics.syntax import LONGEST, Parsed, parse
 from common.rewards.verdict import Grader, Outcome, Row, Verdict
 
-VERSION = "1"
+VERSION = "2"
 
 _FACES = re.compile(r"\\(?:text[a-z]*|mathrm|mathbf|mbox|boldsymbol)\b|[{}$~\\\s]")
 _TEXT = re.compile(r"\\(?:text[a-z]*|mbox)\s*\{[^{}\\$^_=]*\}")
@@ -36,10 +36,8 @@ _LATER_CHOICE = re.compile(r"\([A-J]\)|(?<![A-Za-z])[A-J](?:[.:)]|$)")
 @lru_cache(maxsize=2048)
 def _gold(text: str) -> tuple[str, Parsed | None]:
     """The gold answer (what is in its box, if it has one) and its parse (None: overlong)."""
-    boxed, content = extract.last_box(text)
-    if boxed and content:
-        text = content
-    text = text.strip()
+    box = extract.last_box(text)
+    text = (box and extract.held(text, box)) or text.strip()
     return text, parse(text) if len(text) <= LONGEST else None
 
 
@@ -172,14 +170,24 @@ def fast(row: Row) -> Verdict | None:
     if answer is None:
         return _verdict(Outcome.WRONG, None, found)
     outcome = decide(gold, answer)
+    if found == "boxes" and outcome is not Outcome.CORRECT:
+        # one answer in several forms, 3/2 or 1.5, or further answers
+        boxes = extract.boxes(response, row.get("prompt"))
+        if all(decide(gold, box) is Outcome.CORRECT for box in boxes):
+            outcome = Outcome.CORRECT
+    if outcome is Outcome.CORRECT and found == "box":
+        later = extract.after_box(response, row.get("prompt"))
+        if later and parse(later[:LONGEST]).readings and decide(answer, later) is Outcome.WRONG:
+            outcome = Outcome.WRONG  # \boxed{5}, and then "the answer is 6"
     return None if outcome is None else _verdict(outcome, answer, found)
 
 
 def grade(row: Row) -> Verdict:
     """Whether the answer in `response` is `gold`: score 1 or 0.
 
-    The answer is what the last `\\boxed{}` behind the thought holds; without any box, what is
-    stated as the answer, or the last formula or number of the last sentence. `prompt`
+    The answer is what the last `\\boxed{}` behind the thought holds, with neighbouring boxes as one
+    list; without any box, what is stated as the answer, or the last formula or number of the last
+    sentence. Nothing that its own sentence denies (`denial`) is an answer. `prompt`
     (optional text) is not searched when the response repeats it. A gold that cannot be
     read is UNGRADABLE unless the answer is the same text. Raises ValueError for a `gold` that is
     neither text nor number.

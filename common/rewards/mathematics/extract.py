@@ -6,7 +6,9 @@ Every search is a `find`, an `rfind` or a regex without nested quantifiers over 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
+from common.rewards.denial import denied
 from common.rewards.mathematics.syntax import LONGEST as PARSED
 from common.rewards.mathematics.syntax import parse
 
@@ -16,6 +18,11 @@ _BRACES = re.compile(r"\\.|[{}]", re.DOTALL)
 _BOXES = ("\\boxed", "\\fbox")
 _PHRASE = re.compile(
     r"\banswer(?:\s+to\s+(?:the|this)\s+(?:problem|question))?(?:\s+is|\s*:)",
+    re.IGNORECASE,
+)
+_LAST_WORD = re.compile(
+    r"(?:####|(?:(?:so|thus|hence|therefore),? )?(?:the )?(?:final |correct )?answer(?: is:?|:))"
+    r" ?(\S[^.!?]{0,60})\.?",
     re.IGNORECASE,
 )
 _SPAN = re.compile(
@@ -55,16 +62,21 @@ def after_thought(response: str, prompt: object = None) -> str:
     return "" if opened else response
 
 
-def last_box(text: str) -> tuple[bool, str | None]:
-    """Whether there is a box, and what the last one holds; None if it never closes."""
+def last_box(text: str) -> tuple[int, int] | None:
+    """Where the last box begins and ends; the two are equal if it never closes. None: no box."""
     at = max(text.rfind(box) for box in _BOXES)
     if at < 0:
-        return False, None
+        return None
     start = text.find("{", at, at + 10)
     if start < 0 or text[at:start].strip() not in _BOXES:
-        return True, None
+        return at, at
     end = closing_brace(text, start)
-    return True, None if end is None else text[start + 1 : end]
+    return at, at if end is None else end + 1
+
+
+def held(text: str, box: tuple[int, int]) -> str:
+    """What a box holds; nothing if it never closes."""
+    return text[text.find("{", box[0]) + 1 : box[1] - 1].strip() if box[1] > box[0] else ""
 
 
 def closing_brace(text: str, start: int) -> int | None:
@@ -83,13 +95,17 @@ def closing_brace(text: str, start: int) -> int | None:
 def answer(response: str, prompt: object = None) -> tuple[str | None, str]:
     """The answer and how it was found: "box", "stated", "last" or "none".
 
-    A box decides alone: an empty, unclosed or overlong last box is no answer.
+    A box decides alone: an empty, unclosed, overlong or denied last box is no answer. Neighbouring
+    boxes (`\\boxed{1}, \\boxed{2}`) are one list, found as "boxes".
     """
     text = after_thought(response, prompt)
-    boxed, content = last_box(text)
-    if boxed:
-        content = content.strip() if content else None
-        return (content or None), "box" if content else "none"
+    box = last_box(text)
+    if box:
+        content = held(text, box)
+        if not content or denied(text, *box):
+            return None, "none"
+        items = neighbours(text, box)
+        return (content, "box") if len(items) < 2 else (", ".join(items), "boxes")
     if isinstance(prompt, str) and text.strip() and text.strip() in prompt:
         return None, "none"
     found = stated(text)
@@ -99,16 +115,43 @@ def answer(response: str, prompt: object = None) -> tuple[str | None, str]:
     return found, "none" if found is None else "last"
 
 
+def after_box(response: str, prompt: object = None) -> str | None:
+    """The answer that the last line states behind the last box, if it is a line of its own."""
+    text = after_thought(response, prompt)
+    box = last_box(text)
+    line = text[box[1] :][-LONGEST:].rstrip().rpartition("\n") if box else ("", "", "")
+    found = _LAST_WORD.fullmatch(line[2].replace("*", "").strip()) if line[1] else None
+    return found[1] if found else None
+
+
+def boxes(response: str, prompt: object = None) -> list[str]:
+    """The items of an answer that was found as "boxes"."""
+    text = after_thought(response, prompt)
+    box = last_box(text)
+    return neighbours(text, box) if box else []
+
+
+def neighbours(text: str, box: tuple[int, int]) -> list[str]:
+    """What the box and those just before it hold (`\\boxed{1}, \\boxed{2} and \\boxed{3}`); one
+    text where all hold the same."""
+    content = held(text, box)
+    items = _boxes(text[: box[1]], _listing)
+    return items if any(item != content for item in items) else [content]
+
+
 def stated(text: str) -> str | None:
     """The answer behind `####`, in `<answer>` tags or "the answer is"; "" if it is denied."""
     tail = text[-LONGEST:]
     at = tail.rfind("####")
     if at >= 0:
-        return tail[at + 4 :].strip().partition("\n")[0].strip()
+        found = tail[at + 4 :].strip().partition("\n")[0].strip()
+        return "" if denied(tail, at, tail.find(found, at) + len(found)) else found
     close = tail.rfind("</answer>")
     if close >= 0:
         at = tail.rfind("<answer>", 0, close)
-        return "" if at < 0 else tail[at + len("<answer>") : close].strip()
+        if at < 0 or denied(tail, at, close + len("</answer>")):
+            return ""
+        return tail[at + len("<answer>") : close].strip()
     last = None
     for last in _PHRASE.finditer(tail):  # noqa: B007 - the last one counts
         pass
@@ -153,14 +196,15 @@ def at_the_end(text: str) -> str | None:
 # --- pairs of answers ---------------------------------------------------------------------------
 
 _TYPESETTING = re.compile(r"\\(?:quad|qquad|text|[()\[\],;!])|[{}$\s]")
+_LISTING = re.compile(r"(?:[,;/&]|and|or)*", re.IGNORECASE)
 _LONGEST_CONNECTOR = 14  # characters between boxes or formulas of one list, without typesetting
 
 
 def pair_member(text: str) -> str:
     """The answer in one side of a pair: neighbouring boxes, all of it, or what it states."""
-    boxes = _boxes(text)
-    if boxes:
-        return ", ".join(boxes)
+    items = _boxes(text, _connects)
+    if items:
+        return ", ".join(items)
     line = text[-LONGEST:].strip()
     whole = parse(line) if len(line) <= PARSED else None
     if whole and whole.readings and whole.words is None:
@@ -181,8 +225,8 @@ def pair_member(text: str) -> str:
     return line
 
 
-def _boxes(text: str) -> list[str]:
-    """What the last boxes hold, as far back as only `,`, `and` or `or` stands between them."""
+def _boxes(text: str, together: Callable[[str], bool]) -> list[str]:
+    """What the last boxes hold, as far back as what stands between two makes them one list."""
     found: list[str] = []
     begin = len(text)
     while len(found) < 20:
@@ -190,14 +234,22 @@ def _boxes(text: str) -> list[str]:
         if at < 0:
             break
         end = closing_brace(text, at + len("\\boxed"))
-        if end is None or (found and not _connects(text[end + 1 : begin])):
+        if end is None or (found and not together(text[end + 1 : begin])):
             break
         found.insert(0, text[at + len("\\boxed{") : end].strip())
         begin = at
     return found
 
 
+def _listing(between: str) -> bool:
+    """Whether nothing but commas, `and` or `or` stands between two boxes."""
+    if len(between) > 4 * _LONGEST_CONNECTOR:
+        return False
+    return _LISTING.fullmatch(_TYPESETTING.sub("", between)) is not None
+
+
 def _connects(between: str) -> bool:
+    """Whether something like a list stands between two boxes or formulas of a pair's member."""
     if len(between) > 4 * _LONGEST_CONNECTOR:
         return False
     bare = _TYPESETTING.sub("", between)

@@ -77,6 +77,21 @@ def test_json_of_the_fit_recovers_the_planted_line(recipe, capsys):
     assert (fit["a"], fit["b"], fit["at_zero"]) == pytest.approx((1.5, 2.5, 1.0))
 
 
+def test_an_arm_without_a_policy_entropy_is_named_and_left_out(recipe, capsys):
+    paths = sorted((recipe.results / "demo/micro").glob("*.json"))
+    for path in (p for p in paths if p.name.startswith("psr")):
+        record = json.loads(path.read_text())
+        del record["curves"]["metrics"]["actor/entropy"]
+        path.write_text(json.dumps(record))
+    assert set(values(recipe, capsys, "entropy")["fits"]) == {"nsr seed 1", "nsr seed 2"}
+    page = (recipe.results / "demo/micro/analysis/entropy.md").read_text()
+    assert "`actor/entropy` was not logged: psr." in page
+    for path in (p for p in paths if p.name.startswith("nsr")):
+        path.unlink()
+    assert cli.main(["analyse", "entropy", recipe.name]) == 2
+    assert "psr seed 1 has not logged actor/entropy" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("words", "text"),
     [

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from common.analysis import words
 from common.analysis.words import FEWEST, THINKING, Sample, cells, contrast, finder, words_in
 from common.results.statistics import UNBOUNDED
 
@@ -107,3 +108,14 @@ def test_a_sample_keeps_equal_ids_of_two_seeds_apart():
     found = sample.contrasts()["wait"]
     assert (found.mean_with, found.mean_without) == (1.0, 2.0)
     assert found.problems_with_both == 0 and FEWEST > 1
+
+
+def test_the_figure_grows_in_rows_with_the_benchmarks():
+    shown = {f"kk_{n}": {"reinforce_pp": {}, "rft": {}} for n in range(12)} | {"aime": {"rft": {}}}
+    made = words.draw(shown, THINKING, "title")
+    assert [a.get_title() for a in made.axes if a.get_visible()][-3:] == [
+        "kk_11: reinforce_pp",
+        "kk_11: rft",
+        "aime: rft",
+    ]
+    assert made.get_figwidth() < 12 and made.get_figheight() * 110 < 2**16  # pixels of a PNG

@@ -7,11 +7,14 @@ import pytest
 from common.checks import report
 from common.config import RunConfig, compose_run, recipe_folder
 from data.parquet import prompt_row, write_parquet
+from tests.composed import composed
 
 GSPO = recipe_folder("gspo_moe")
 
 
 def run(*overrides, scale="node8"):
+    if not overrides:
+        return composed("gspo_moe", scale, "gspo")
     return compose_run(GSPO, scale, "gspo", 1, list(overrides))
 
 
@@ -44,7 +47,7 @@ def test_problems_are_counted_from_what_the_data_asks_for():
     assert report.problems([{"source": "math/test"}, {"source": "aime25"}]) == 5030
     cut = {"source": "math/train", "skip": 100}
     assert report.problems([cut, cut | {"take": 7}]) == 7407
-    psr = compose_run(recipe_folder("psr_nsr"), "node8", "psr", 1, [])
+    psr = composed("psr_nsr", "node8", "psr")
     # before and after: 256 samples of each test problem; 21 validations on MATH-500
     assert report.evaluated(psr, 140) == 2 * 256 * 5070 + 21 * 500
 
@@ -99,5 +102,5 @@ def test_the_lines_name_every_part():
     replaying = replace(run(), variant="x")  # routes are counted with replay only
     assert "routes" not in "\n".join(report.lines(report.estimate(replaying)))
     assert "routes" in "\n".join(
-        report.lines(report.estimate(compose_run(GSPO, "node8", "gspo_r2", 1, [])))
+        report.lines(report.estimate(composed("gspo_moe", "node8", "gspo_r2")))
     )

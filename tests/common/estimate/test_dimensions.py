@@ -2,9 +2,10 @@
 
 import pytest
 
-from common.config import choices, compose_run, recipe_folder
+from common.config import choices, recipe_folder
 from common.estimate.dimensions import dimensions, hub_models, model_config
 from common.schema import Model
+from tests.composed import composed
 
 GSPO = recipe_folder("gspo_moe")
 
@@ -30,7 +31,7 @@ def test_the_formula_counts_what_transformers_builds(scale, name):
     import torch
     import transformers
 
-    model = compose_run(GSPO, scale, "gspo", 1, []).recipe.models[name]
+    model = composed("gspo_moe", scale, "gspo").recipe.models[name]
     fields = dict(model_config(model))
     if model.build:
         config = getattr(transformers, f"{model.build['architecture']}Config")(**fields)

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from common.config import compose_run, recipe_folder
 from common.estimate import hours, memory
 from common.estimate.dimensions import dimensions, hub_models
+from tests.composed import composed
 
 D = dimensions(hub_models()["Qwen/Qwen3-30B-A3B-Base"]["config"])
 GIB = memory.GIB
@@ -15,13 +15,13 @@ CAPACITY = 80 * GIB
 
 @pytest.fixture(scope="module")
 def node8():
-    return memory.setting(compose_run(recipe_folder("gspo_moe"), "node8", "gspo", 1, []))
+    return memory.setting(composed("gspo_moe", "node8", "gspo"))
 
 
 def test_the_setting_is_read_from_the_configuration(node8):
     assert (node8.ranks, node8.sequences, node8.tokens_per_rank) == (8, 4096, 10240)
     assert node8.param_offload and node8.fused and node8.checkpointing and not node8.replay
-    micro = memory.setting(compose_run(recipe_folder("gspo_moe"), "micro", "gspo", 1, []))
+    micro = memory.setting(composed("gspo_moe", "micro", "gspo"))
     assert micro.tokens_per_rank == 32 * 38  # fixed micro-batches of 32 samples
 
 

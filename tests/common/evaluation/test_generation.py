@@ -109,7 +109,37 @@ def test_a_benchmark_may_have_a_grader_of_its_own(spec, tmp_path):
 
 def test_counts_name_no_ungradable_response_where_there_is_none(spec, tmp_path):
     result = generation.evaluate_benchmark(spec, "test", tmp_path / "test.jsonl")
-    assert set(result["problems"]) == {"id", "n", "c"}
+    assert set(result["problems"]) == {"id", "n", "c", "t"}
+    assert sum(result["problems"]["t"]) == result["tokens"]["response"] > 0
+
+
+def test_another_grader_gets_the_same_responses_and_another_template_new_ones(
+    spec, tmp_path, monkeypatch
+):
+    sampled, engine = [], generation.ENGINES["transformers"]
+
+    def counting(model_path, prompts, work):
+        sampled.append(prompts)
+        return engine(model_path, prompts, work)
+
+    monkeypatch.setitem(generation.ENGINES, "transformers", counting)
+    test = spec["benchmarks"]["test"]
+    template = "{{ messages[0]['content'] }}0"
+    spec["benchmarks"] |= {
+        "coin": test | {"grader": "random_reward"},
+        "other": test | {"chat_template": template},
+    }
+    known = {}
+    for name in spec["benchmarks"]:
+        generation.evaluate_benchmark(spec, name, tmp_path / f"{name}.jsonl", known)
+    said = {
+        name: {key: line["response"] for key, line in responses(tmp_path / f"{name}.jsonl").items()}
+        for name in spec["benchmarks"]
+    }
+    assert said["test"] == said["coin"] != said["other"]
+    assert len(sampled) == 2 and sampled[0] != sampled[1]
+    assert [len(prompt) for prompt in sampled[1]] == [len(prompt) + 1 for prompt in sampled[0]]
+    assert len(known) == 1  # what nobody asks for again is not kept
 
 
 def test_a_response_depends_on_its_own_seed_only(spec, tmp_path):

@@ -27,8 +27,10 @@ def build_engine(
     kind: str = "language_model",
     model: dict[str, Any] | None = None,
     engine: dict[str, Any] | None = None,
+    checkpoint: dict[str, Any] | None = None,
 ) -> Any:
-    """The initialised FSDP2 engine of a checkpoint; `model` and `engine`: more of their keys."""
+    """The initialised FSDP2 engine of a checkpoint; `model`, `engine` and `checkpoint`: more keys
+    of these."""
     import verl  # noqa: F401  (loads the plugin)
     from verl.trainer.config import CheckpointConfig
     from verl.workers.config import FSDPEngineConfig, FSDPOptimizerConfig, HFModelConfig
@@ -47,7 +49,7 @@ def build_engine(
             strategy="fsdp2", use_torch_compile=False, model_dtype="fp32", **(engine or {})
         ),
         optimizer_config=FSDPOptimizerConfig(lr=lr, total_training_steps=9, clip_grad=1.0),
-        checkpoint_config=CheckpointConfig(),
+        checkpoint_config=CheckpointConfig(**(checkpoint or {})),
     )
     built.initialize()
     return built

@@ -103,6 +103,8 @@ def test_order_is_that_of_submission(queue, arrival):
         "group/all_correct": pytest.approx(1 / 3),
         "group/none_correct": pytest.approx(1 / 3),
         "group/kept": 1.0,
+        "group/spread": pytest.approx((0.4714 * 3) / 3, abs=1e-4),
+        "group/zero_spread": 0.0,
     }
     assert not set(PROMPTS) & queue.keys()  # taken: the next step does not see these prompts
 
@@ -208,3 +210,122 @@ def test_bad_options_are_refused(kwargs):
 def test_asynchronous_trainers_are_refused():
     with pytest.raises(ValueError, match="needs trainer.v1.trainer_mode=sync; for separate_async"):
         make(GroupReplayBuffer, trainer_mode="separate_async")
+
+
+RESPONSES = {  # of each prompt, by number: the gold is 18
+    "f00d-1": {0: "18", 2: "18", 10: "17"},  # the group votes 18
+    "0a-7": {0: "19", 2: "19", 10: "18"},  # 19: off by one
+    "beef-3": {0: "18", 2: "18", 10: "18"},  # all agree
+}
+
+
+@pytest.fixture
+def texts(queue, monkeypatch):
+    """The queue with responses, two of them without a closing tag, and what is written to it."""
+    get, written = sampler.tq.kv_batch_get, {}
+
+    def response(key):
+        uid, sample, _ = key.rsplit("_", 2)
+        end = "answer" if (uid, sample) in (("f00d-1", "10"), ("beef-3", "0")) else "/answer"
+        return f"<reasoning>r</reasoning>\n<answer>{RESPONSES[uid][int(sample)]}<{end}>"
+
+    def with_texts(keys, partition_id, select_fields):
+        assert {"responses", "reward_model"} <= set(select_fields)
+        return get(keys, partition_id, select_fields) | {
+            "responses": [response(key) for key in keys],
+            "reward_model": [{"ground_truth": "18"} for _ in keys],
+            "rollout_log_probs": [
+                torch.tensor([-2.0 if key.endswith("_10_0") else 0.0, -99.0]) for key in keys
+            ],
+            "response_mask": [torch.tensor([1, 0]) for _ in keys],
+        }
+
+    def put(keys, partition_id, fields):
+        rows = fields["rm_scores"].unbind()
+        written.update(zip(keys, (row.tolist() for row in rows), strict=True))
+
+    monkeypatch.setattr(sampler.tq, "kv_batch_get", with_texts)
+    monkeypatch.setattr(sampler.tq, "kv_batch_put", put, raising=False)
+    decoder = SimpleNamespace(decode=lambda tokens, skip_special_tokens: tokens)
+    monkeypatch.setattr(sampler, "hf_tokenizer", lambda path: decoder)
+    submit(queue)
+    reply(queue, ARRIVALS[0])
+    return written
+
+
+def vote(**options):
+    kwargs = {"group_reward": {"rule": "vote"} | options, "tokenizer": "model"}
+    return make(GroupReplayBuffer, sampler_kwargs=kwargs).sample(1, "train", 3)
+
+
+def totals(written):
+    """By prompt, the scores of its responses 0, 2 and 10, each on the last token."""
+    assert all(row[:-1] == [0.0] * (len(row) - 1) for row in written.values())
+    return {uid: [written[f"{uid}_{n}_0"][-1] for n in (0, 2, 10)] for uid in PROMPTS}
+
+
+def test_one_vote_for_the_group_leaves_the_format_alone_to_tell_responses_apart(texts):
+    batch, metrics = vote()
+    # without a closing tag there is no answer, so no vote: a group of three has two voters
+    assert totals(texts) == {"f00d-1": [3, 3, 2], "0a-7": [2, 2, 2], "beef-3": [2, 3, 3]}
+    assert batch.keys == [f"{uid}_{n}_0" for uid in PROMPTS for n in (0, 2, 10)]
+    assert metrics["group/correctness_zero_spread"] == 1.0
+    assert metrics["group/correctness_spread"] == 0.0
+    assert metrics["group/zero_spread"] == pytest.approx(1 / 3)
+    assert metrics["group/spread"] == pytest.approx(2 / 3 * math.sqrt(2) / 3)
+    assert metrics["group/score"] == pytest.approx(22 / 9)
+    assert metrics["group/correctness"] == pytest.approx(5 / 3)
+    assert metrics["group/format"] == pytest.approx(7 / 9)
+
+
+def test_a_vote_as_a_bonus_keeps_them_apart(texts):
+    _, metrics = vote(rule="bonus", bonus=0.5)
+    assert totals(texts) == {
+        "f00d-1": [3.5, 3.5, 0],  # the last one has neither answer nor format
+        "0a-7": [2.5, 2.5, 3],
+        "beef-3": [0, 3.5, 3.5],
+    }
+    assert metrics["group/correctness_zero_spread"] == 0.0 == metrics["group/zero_spread"]
+
+
+@pytest.mark.parametrize(("confidence", "paid"), [(False, 2), (True, 3)])
+def test_a_vote_may_weigh_the_mean_probability_of_its_tokens(texts, confidence, paid, monkeypatch):
+    # two of three say 19 and one 18, whose tokens are seven times as likely
+    monkeypatch.setattr(sampler, "_confidence", lambda fields, group: [0.1, 0.1, 0.7])
+    vote(confidence=confidence)
+    assert totals(texts)["0a-7"] == [paid] * 3
+
+
+def test_confidence_is_over_a_responses_own_tokens():
+    fields = {
+        "rollout_log_probs": [torch.tensor([0.0, -math.log(2), -99.0])],
+        "response_mask": [torch.tensor([1, 1, 0])],
+    }
+    assert sampler._confidence(fields, [0]) == [pytest.approx(0.75)]
+
+
+def test_a_gold_that_is_no_number_pays_format_alone(texts, monkeypatch):
+    get = sampler.tq.kv_batch_get
+    monkeypatch.setattr(
+        sampler.tq,
+        "kv_batch_get",
+        lambda **kwargs: (
+            get(**kwargs) | {"reward_model": [{"ground_truth": "x"} for _ in kwargs["keys"]]}
+        ),
+    )
+    vote()
+    assert totals(texts) == {"f00d-1": [1, 1, 0], "0a-7": [1, 1, 1], "beef-3": [0, 1, 1]}
+
+
+@pytest.mark.parametrize(
+    ("options", "word"),
+    [
+        ({"rule": "majority"}, "rule: 'majority'"),
+        ({"bonus": 0.5}, "bonus=0.5"),
+        ({"ties": "last"}, "ties"),
+        ({"min_shares": 0.5}, "min_shares: unknown key; did you mean min_share?"),
+    ],
+)
+def test_bad_group_rewards_are_refused(options, word):
+    with pytest.raises(ValueError, match=f"group_reward.*{word}"):
+        vote(**options)

@@ -28,6 +28,14 @@ def test_round_trip_is_sorted_indented_and_repeatable(make_record: Make, tmp_pat
     assert os.listdir(path.parent) == [path.name]
 
 
+def test_tokens_are_the_mean_over_problems_of_a_response() -> None:
+    counts = {"id": ["a", "b"], "n": [2, 4], "c": [1, 0], "t": [20, 80]}
+    found = records.compute_metrics({"test": counts})["test/response_tokens"]
+    assert (found["mean"], found["n"]) == (15.0, 2)
+    assert found["ci95"][0] < 10 and found["ci95"][1] > 20
+    assert "test/response_tokens" not in records.compute_metrics({"test": counts | {"t": None}})
+
+
 def test_write_leaves_the_old_file_when_the_disk_fails(
     make_record: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -84,10 +84,10 @@ def test_page_at_micro(recipe: Path, three_seeds: Path) -> None:
     one = line(page, "clip fraction", "grpo")
     assert one[2] == "not printed"
     assert one[3].endswith("] over steps") and one[4:6] == ["-", "1 (1)"]
-    score = line(page, "accuracy, test", "grpo")
+    score = line(page, "accuracy, test (40 problems)", "grpo")
     assert score[3].endswith("] over problems")
     assert "- not run at micro: `never`" in page and "| never |" not in page
-    base = line(page, "accuracy, test", "before RL")
+    base = line(page, "accuracy, test (40 problems)", "before RL")
     assert base[5] == "3 (1, 2, 3)"
     aime = line(page, "accuracy, aime24", "gspo", "node8")
     assert aime[2:] == ["70 % (printed)", "not run", "-", "0", "node8", "-"]
@@ -144,7 +144,7 @@ def test_the_papers_scale_is_compared_in_the_papers_unit(recipe: Path, make_reco
     clip = find(report, "actor/pg_clipfrac", "gspo", "node8")
     assert clip.ours is not None and clip.difference == pytest.approx(clip.ours.value - 0.15)
     page = tables.render_markdown(report)
-    cells = line(page, "accuracy, aime24", "gspo", "node8")
+    cells = line(page, "accuracy, aime24 (40 problems)", "gspo", "node8")
     assert cells[4] == f"{row.difference:+.4g}" and " % [" in cells[3]
 
 
@@ -262,6 +262,6 @@ def test_ungradable_samples_have_a_row_where_there_are_any(recipe: Path, make_re
     assert found is not None and none is not None
     accuracy = hung["metrics"]["test/accuracy"]["mean"]
     assert found.value == pytest.approx(1 - accuracy) and none.value == 0.0
-    assert line(tables.render_markdown(report), "ungradable, test", "gspo")
+    assert line(tables.render_markdown(report), "ungradable, test (40 problems)", "gspo")
     without = tables.build_report(recipe, publish(recipe, make_record("gspo")))
     assert all(row.metric != "ungradable" for row in without.rows)

@@ -58,7 +58,7 @@ def grade(row):
         Outcome.CORRECT if right else Outcome.WRONG,
         1.0 if right else -2.0,
         response,
-        {"pid": os.getpid()},
+        {"said": [right], **({} if response is None else {"pid": os.getpid()})},
     )
 
 

@@ -13,7 +13,7 @@ import pytest
 from common.cli import main
 from common.config import ROOT
 from common.rewards import grade
-from common.rewards.registry import MODULES
+from common.rewards.registry import MODULES, get_grader
 
 BAD = "tests.common.rewards.misbehaving:misbehaving"
 
@@ -57,9 +57,11 @@ def test_every_row_gets_its_verdict_in_order(files):
         "score": 1.0,
         "extracted": "1",
         "grader": "integer_answer",
-        "version": "2",
+        "version": get_grader("integer_answer").version,
+        "row": found[1]["row"],
         "details": {"format": 1.0},
     }
+    assert len({row["row"] for row in found}) == len(rows)
 
 
 def test_hard_answers_are_ungradable_and_say_why(files):
@@ -84,6 +86,25 @@ def test_it_goes_on_with_what_is_missing(files, torn):
     before = target.read_bytes()
     assert run("integer_answer", source, target) == 0
     assert target.read_bytes() == before
+
+
+def test_a_changed_row_is_graded_again(files, capsys):
+    source, target = files
+    rows = boxes(9)
+    run("integer_answer", write(source, rows), target)
+    before = read(target)
+    rows[4]["response"] = "\\boxed{7}"  # was right
+    rows[5]["gold"] = "2"  # was wrong
+    assert run("integer_answer", write(source, rows), target) == 0
+    after = {row["id"]: row for row in read(target)}
+    assert len(after) == 9
+    assert [after[i]["outcome"] for i in (4, 5)] == ["wrong", "correct"]
+    assert [after[row["id"]] == row for row in before] == [i not in (4, 5) for i in range(9)]
+    assert "2 rows have changed" in capsys.readouterr().err
+    stale = target.read_text().replace('"version": "', '"version": "0.')
+    target.write_text(stale)
+    assert run("integer_answer", source, target) == 2
+    assert "move the file away" in capsys.readouterr().err and target.read_text() == stale
 
 
 def test_killed_by_force_it_goes_on(files):
@@ -135,12 +156,16 @@ def test_what_cannot_be_is_refused(files, capsys):
         (["grade"], "or --list"),
         (["grade", "integer_answer", str(source)], "or --list"),
         (["grade", "intger_answer", str(source), str(target)], "integer_answer"),
-        (["grade", "integer_answer", str(target), str(target)], "no such file"),
+        (["grade", "integer_answer", str(target), str(target)], "jsonl: cannot be read (No such"),
+        (["grade", "integer_answer", str(source.parent), str(target)], "cannot be read (Is a dir"),
+        (["grade", "integer_answer", str(source), str(source.parent)], "written (Is a dir"),
+        (["grade", "integer_answer", str(source), str(source / "x")], "x: cannot be written (Not"),
         (["grade", "integer_answer", str(source), str(source)], "the file to be graded"),
         (["grade", "integer_answer", str(source), str(target), "--workers", "0"], "at least 1"),
     ):
         assert main(words) == 2
-        assert says in capsys.readouterr().err
+        error = capsys.readouterr().err
+        assert says in error and error.count("\n") == 1
     assert run("integer_answer", source, target) == 0
     with target.open("rb") as file:
         fcntl.flock(file, fcntl.LOCK_EX)

@@ -75,7 +75,8 @@ def test_numbers(text, number):
         "9*2=18\nSo, the final answer is: $18.",
         "**Answer:** 18",
         "#### 17\nNo, that was for one day.\n#### 18",
-        "<answer>17</answer> <answer>18</answer>",
+        "<answer>17</answer> No, both days: <answer>18</answer>",
+        "\\boxed{18}\n#### 18",
         "Does she need more? No.\n#### 18",
         "<think>17?</think>#### 18",
         "17? </think>\n#### 18",
@@ -124,6 +125,9 @@ ATTACKS = [
     "<answer>17 18 19</answer>",
     "<answer>17\n18</answer>",
     "<answer>18</answer><answer>19</answer>",
+    "<answer>17</answer> or <answer>18</answer>",
+    "#### 17\n#### 18",
+    "#### 17\n\\boxed{18}",
     "\\boxed{18}, \\boxed{19}",
     "\\boxed{17, 18, 19}",
     "\\boxed{18 \\text{ or } 19}",
@@ -171,7 +175,7 @@ def test_attacks_score_nothing(response):
 
 def test_the_attacks_are_many():
     assert len(set(ATTACKS)) == len(ATTACKS) >= 60
-    # 1 to 100 in every form: only the last one counts
+    # 1 to 100 in every form: none counts, or the last one where each has a sentence of its own
     for mark in (
         "#### {}\n",
         "\nA: {}",
@@ -180,7 +184,8 @@ def test_the_attacks_are_many():
         "The answer is {}.\n",
     ):
         listed = "".join(mark.format(n) for n in range(1, 101))
-        assert [n for n in range(1, 101) if score(listed, str(n))] == [100]
+        alone = [100] if "answer is" in mark else []
+        assert [n for n in range(1, 101) if score(listed, str(n))] == alone
 
 
 def test_verdict():

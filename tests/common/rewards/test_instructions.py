@@ -10,7 +10,8 @@ import nltk
 import pytest
 import yaml
 
-from common.rewards import instructions
+from common.rewards import instructions, workers
+from common.rewards.grade import _line
 from common.rewards.registry import get_grader
 from common.rewards.verdict import Outcome
 
@@ -51,6 +52,14 @@ def test_no_response_follows_nothing(response):
     verdict = grade(response, NO_COMMA, QUOTED)
     assert verdict.details["strict"] == verdict.details["loose"] == [False, False]
     assert verdict.outcome is Outcome.WRONG
+
+
+def test_a_response_without_a_verdict_follows_nothing_and_says_why():
+    row = {"response": "x", "prompt": "p", "instruction_id_list": [NO_COMMA[0]], "kwargs": [{}]}
+    verdict = workers._without_verdict("ifeval", row, "deadline")
+    line = _line("id", verdict, "ifeval", "1")
+    assert (line["outcome"], line["strict"], line["loose"]) == ("ungradable", [False], [False])
+    assert line["details"]["deadline"] == 1.0
 
 
 def test_null_arguments_are_as_none_and_the_task_may_be_the_gold():

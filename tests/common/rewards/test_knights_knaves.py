@@ -20,6 +20,7 @@ GOLD = {"Zoey": "knave", "Oliver": "knight"}
 RIGHT = "(1) Zoey is a knave\n(2) Oliver is a knight"
 WRONG = "(1) Zoey is a knight\n(2) Oliver is a knave"
 THOUGHT = "If Zoey were a knight, her own claim would be false, so she lies."
+QUOTED = "(1) Zoey is a knave\n(2) Oliver is a knight"
 HEADERS = {"instruct": "<|im_start|>assistant\n<think>", "base": "Assistant: <think>", "none": ""}
 
 
@@ -227,6 +228,16 @@ ATTACKS = {
     "copied placeholder": answered(RIGHT, " reasoning process here "),
     "no thought at all": f"<answer>{RIGHT}</answer>",
     "invisible thought": answered(RIGHT, "\u200b" * 50 + "Zoey"),
+    "names alone": answered(RIGHT, "Zoey Oliver " * 40),
+    "one word again and again": answered(RIGHT, "Zoey thinks if " * 40),
+    "gold as the thought": answered(RIGHT, QUOTED),
+    "gold as the thought, twice": answered(RIGHT, f"{QUOTED}\n{QUOTED}"),
+    "gold as the thought, framed": answered(RIGHT, f"So the final answer is therefore: {QUOTED}."),
+    "gold in a thought of filler": answered(
+        RIGHT, f"Let me think step by step very carefully about this puzzle. {QUOTED}"
+    ),
+    "all assignments as the thought": answered(RIGHT, f"{QUOTED}\n{WRONG}\n{RIGHT}"),
+    "numbers as the thought": answered(RIGHT, "Zoey if " + " ".join(map(str, range(99)))),
     # the gold quoted where no answer stands
     "gold in the thought": answered("", f"So {RIGHT}."),
     "gold in the thought, other answer": answered(WRONG, f"So {RIGHT}."),
@@ -256,6 +267,18 @@ ATTACKS = {
 def test_strict_pays_no_attack(attack):
     verdict = grade("kk_strict", ATTACKS[attack])
     assert (verdict.outcome, verdict.score) == (Outcome.WRONG, 0.0)
+
+
+@pytest.mark.parametrize(
+    "thought",
+    [
+        "Suppose Zoey is a knight. Then Oliver lies, but he says the truth, a contradiction.",
+        "如果Zoey是骑士，那么她说的话是真的，矛盾。",
+        "x " * 300 + THOUGHT,
+    ],
+)
+def test_strict_takes_short_and_foreign_thoughts(thought):
+    assert grade("kk_strict", answered(RIGHT, thought)).score == 1.0
 
 
 def test_there_are_thirty_attacks_and_the_published_rewards_pay_some():
@@ -316,7 +339,7 @@ def test_gold_in_all_its_forms(name):
 def test_people_with_unusual_names(name):
     """Names that are words of a clause, or not plain ones, get the same verdicts."""
     gold = {"A": "knight", "Zoë": "knave", "Knightley": "knight"}
-    thought = "A says that Zoë lies and A cannot lie himself."
+    thought = "A says that Zoë lies; if A were lying himself, then Zoë would be telling the truth."
     right = answered("A is a knight\nZoë is a knave\nKnightley is a knight", thought)
     counted = name.startswith("kk_published")  # for them Knightley is one role word too many
     assert (grade_opened(name, right, gold).outcome is Outcome.CORRECT) == (not counted)

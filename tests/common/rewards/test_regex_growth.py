@@ -16,6 +16,7 @@ import time
 import pytest
 
 import common.rewards
+from common.rewards import denial
 from common.rewards.registry import MODULES, get_grader
 from tests import fuzz
 
@@ -33,6 +34,9 @@ SHORT = {
     ("common.rewards.gsm8k", "_NUMBER"),
     ("common.rewards.knights_knaves", "_ITEM"),
     ("common.rewards.simplerl", "_NUMBER"),
+}
+SHORT |= {
+    ("common.rewards.denial", n) for n, v in vars(denial).items() if isinstance(v, re.Pattern)
 }
 STRANGER = "\x01"
 RUNS = [p for p in fuzz.PIECES if len(p) > 1 or p in "0.,-(){}\\ \n^"]

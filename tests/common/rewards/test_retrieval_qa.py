@@ -150,7 +150,55 @@ def test_strict_takes_the_answer(response, gold):
     assert right("rgb_strict", response, gold) and right("kbqa_strict", response, gold)
 
 
+ASKED = {  # gold by question
+    "Which country other than France won the World Cup in 2006?": "Italy",
+    "Which city other than New York hosted it?": "Boston",
+    "Which animal other than the dog barks?": "cat",
+    "Who was the first president of the United States?": "Washington",
+    "How many people died in the fire?": "12",
+    "除了法国，哪个国家赢了世界杯？": "意大利",
+    "谁获得了冠军？": "张三",
+}
+
+
+def asked(response):
+    """The response and the gold of the first question that has the answer and one word more."""
+    return [
+        (response, {"answer": answer, "query": query})
+        for query, answer in ASKED.items()
+        if answer in response
+    ]
+
+
+GOOD += [
+    pair
+    for response in (
+        "It is Italy.",
+        "The country is Italy.",
+        "In 2006 the World Cup was won by Italy.",
+        "Washington was the first president of the United States",
+        "The first president of the United States was Washington.",
+        "12 people died in the fire.",
+        "张三获得了冠军",
+    )
+    for pair in asked(response)
+]
+CANDIDATES = [
+    pair
+    for response in (
+        *("Italy, France", "France, Italy", "Italy and France", "Italy France", "Italy\nFrance"),
+        *("Italy with France", "Italy in France", "Italy, the France", "Italy, 2006"),
+        *("France won the World Cup and Italy", "Italy France won the World Cup"),
+        *("The answer is Italy, France", "World Cup, Italy", "It\u200baly", "\u0399taly Italy"),
+        *("Boston, New York", "New York and Boston", "New York is Boston"),
+        *("cat, dog", "the cat and the dog", "the dog, the cat"),
+        *("意大利，法国", "法国、意大利", "意大利和法国", "意大利法国"),
+        *("Washington, president", "12 fire", "12, 12 and people"),
+    )
+    for pair in asked(response) or [(response, {"answer": "Italy", "query": next(iter(ASKED))})]
+]
 ANSWER_ATTACKS = [
+    *CANDIDATES,
     ("Glendale, Arizona", GOLD),
     ("Tampa", GOLD),
     ("Tampa, Florida or Glendale, Arizona", GOLD),

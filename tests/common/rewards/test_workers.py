@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -34,7 +35,7 @@ def test_a_worker_gives_the_graders_own_verdict(pool):
     right, wrong = ask(pool, "42"), ask(pool, None)
     assert (right.outcome, right.score, right.extracted) == (Outcome.CORRECT, 1.0, "42")
     assert (wrong.outcome, wrong.score, wrong.extracted) == (Outcome.WRONG, -2.0, None)
-    assert right.details["pid"] == wrong.details["pid"] != os.getpid()
+    assert right.details["pid"] == ask(pool, "1").details["pid"] != os.getpid()
 
 
 @pytest.mark.parametrize(
@@ -61,7 +62,7 @@ def test_a_worker_gives_the_graders_own_verdict(pool):
 def test_without_a_verdict_an_answer_is_paid_like_none_and_the_next_is_graded(pool, act, reason):
     verdict = ask(pool, act)
     assert (verdict.outcome, verdict.score) == (Outcome.UNGRADABLE, -2.0)
-    assert verdict.details == {reason: 1.0}
+    assert verdict.details == {"said": [False], reason: 1.0}  # lists as of no response
     assert ask(pool, "42").outcome is Outcome.CORRECT
 
 
@@ -103,6 +104,30 @@ def test_a_killed_keeper_costs_no_answer_its_verdict(pool):
         found = [threads.submit(ask, pool, "42") for _ in range(40)]
         pool._keeper.kill()
         assert [f.result().outcome for f in found] == [Outcome.CORRECT] * 40
+
+
+def test_one_keeper_that_dies_slowly_is_one_lost_keeper(monkeypatch):
+    """Its sockets close before it can be waited for, on a busy machine long before."""
+    monkeypatch.setattr(workers, "_LOST_KEEPERS", 2)
+    pool = workers.Pool(workers=1, deadline_s=0.1)
+    try:
+        ask(pool, "42")
+        dying, worker = pool._keeper, pool._slots.get()
+        wait = dying.wait
+
+        def late(timeout=None):
+            if timeout is not None and timeout < 1:
+                raise subprocess.TimeoutExpired("keeper", timeout)
+            return wait(timeout)
+
+        monkeypatch.setattr(dying, "wait", late)
+        pool._control.shutdown(socket.SHUT_RDWR)
+        psutil.wait_procs([psutil.Process(worker.pid)])
+        pool._slots.put(worker)
+        assert ask(pool, "42").outcome is Outcome.CORRECT
+        assert pool._keeper is not dying
+    finally:
+        pool.close()
 
 
 def test_a_closed_pool_leaves_no_process_and_no_thread():

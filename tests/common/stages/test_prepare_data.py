@@ -5,10 +5,10 @@ from dataclasses import replace
 import pytest
 
 from common import runs
-from common.config import compose_run, recipe_folder
 from common.stages.prepare_data import prepare_data
 from data import prompts, store
 from data.parquet import PROMPT_COLUMNS, read_parquet
+from tests.composed import composed
 
 ROWS = [{"problem": f"p{i}", "answer": str(i)} for i in range(9)]
 
@@ -18,7 +18,7 @@ def run(tmp_path, monkeypatch):
     """A run whose data are built by `from_sources`: run(template)."""
     monkeypatch.setattr(runs, "STORE", tmp_path / "store")
     monkeypatch.setattr(store, "rows", lambda name: ROWS)
-    found = compose_run(recipe_folder("gspo_moe"), "micro", "gspo", 1)
+    found = composed("gspo_moe", "micro", "gspo")
 
     def with_options(**options):
         part = {"train": [{"source": "gsm8k/train"}], "tests": {"test": [{"source": "gsm8k/test"}]}}

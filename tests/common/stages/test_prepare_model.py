@@ -4,10 +4,8 @@ import json
 
 import pytest
 
-from common.config import compose_run, recipe_folder
 from common.stages.prepare_model import chat_template, remove_keys, set_chat
-
-GSPO = recipe_folder("gspo_moe")
+from tests.composed import composed
 
 
 @pytest.fixture
@@ -30,7 +28,7 @@ def read(folder, name):
 
 
 def test_everything_stops_at_the_end_of_a_turn(base):
-    template = chat_template(compose_run(GSPO, "node8", "gspo", 1, [])).read_text()
+    template = chat_template(composed("gspo_moe", "node8", "gspo")).read_text()
     for _ in range(2):  # a download that was interrupted afterwards is set again
         set_chat(base, template, "<|im_end|>")
         assert (base / "chat_template.jinja").read_text() == template

@@ -1,6 +1,11 @@
-"""What a record says of the data files."""
+"""What a record says of the data files, and which curves it keeps."""
 
-from common.stages.record import prompt_templates
+import re
+
+import pytest
+
+from common.config import ROOT
+from common.stages.record import CURVES, prompt_templates
 from data.parquet import prompt_row, write_parquet
 
 A, B = "a" * 64, "b" * 64
@@ -23,3 +28,15 @@ def test_files_without_templates_say_nothing(tmp_path):
     assert prompt_templates(tmp_path / "chain.parquet") == {}
     write_parquet(tmp_path / "sft.parquet", [{"messages": [{"role": "user", "content": "1"}]}])
     assert prompt_templates(tmp_path / "sft.parquet") == {}
+
+
+@pytest.mark.parametrize(
+    "page", sorted(ROOT.glob("recipes/*/README.md")), ids=lambda p: p.parent.name
+)
+def test_the_record_keeps_the_metrics_that_the_recipe_explains(page):
+    table = page.read_text().split("the record keeps ", 1)[1].split("\n\n")[1]
+    named = [
+        key for line in table.splitlines() for key in re.findall(r"`(.*?)`", line.split("|")[1])
+    ]
+    assert len(named) > 10
+    assert all(key.startswith(CURVES) for key in named), named

@@ -5,12 +5,10 @@ import shutil
 import pytest
 
 from common import runs
-from common.config import compose_run, recipe_folder
 from common.results.provenance import sha256_json
 from common.runs import STAGE_FILE, read_json, write_json
 from common.stages import sft as stage
-
-GSPO = recipe_folder("gspo_moe")
+from tests.composed import composed
 
 
 @pytest.fixture
@@ -43,7 +41,7 @@ def trainer(monkeypatch):
 
 
 def compose():
-    return compose_run(GSPO, "micro", "gspo", 1)
+    return composed("gspo_moe", "micro", "gspo")
 
 
 def test_each_phase_starts_from_the_one_before_and_the_last_is_the_model(inputs, trainer):
@@ -93,22 +91,3 @@ def test_an_interruption_anywhere_is_taken_up_again(inputs, trainer, monkeypatch
     assert stage.sft(compose(), *inputs) == wanted
     assert trainer.count("learn") == 1
     assert (wanted / "model" / "weights").read_text() == "unlearn"
-
-
-def test_arms_share_what_comes_before_the_priming(inputs, trainer):
-    folder = recipe_folder("cognitive_behaviors")
-    arms = {v: compose_run(folder, "micro", v, 1) for v in ("dots", "incorrect", "none")}
-    with pytest.raises(ValueError, match="recipe.priming=dots: the data has "):
-        stage.sft(arms["dots"], *inputs)
-    for variant in ("dots", "incorrect"):
-        (inputs[0] / f"{variant}.parquet").touch()
-    found = {variant: stage.sft(run, *inputs) for variant, run in arms.items()}
-    assert trainer == ["learn", "unlearn", "priming", "priming"]
-    assert len(set(found.values())) == 3
-    for variant, path in found.items():
-        taught = "unlearn" if variant == "none" else "priming"
-        assert (path / "model" / "weights").read_text() == taught
-        phases = read_json(path / STAGE_FILE)["inputs"]["phases"]
-        before = ["data/sft.parquet", "data/sft_noisy.parquet"]
-        files = before if variant == "none" else [f"data/{variant}.parquet"]
-        assert [phase["data"]["train_files"] for phase in phases] == files

@@ -7,7 +7,7 @@ import yaml
 
 from common.config import ROOT
 from common.rewards.mathematics import fast, fast_equiv
-from common.rewards.mathematics.extract import last_box
+from common.rewards.mathematics.extract import held, last_box
 from common.rewards.verdict import Outcome
 
 SHARED = ROOT.parent / "shared"
@@ -48,7 +48,9 @@ def golds():
     data = SHARED / "data"
     yield from (r["answer_boxed"] for r in rows(data / "math/test.jsonl"))
     yield from (", ".join(r["final_answer"]) for r in rows(data / "olympiadbench/test.jsonl"))
-    yield from (last_box(r["solution"])[1] for r in rows(data / "minerva_math/test.jsonl"))
+    yield from (
+        held(r["solution"], last_box(r["solution"])) for r in rows(data / "minerva_math/test.jsonl")
+    )
     for name in ("math500", "college_math", "gaokao2023en", "aime24", "aime25", "amc23"):
         yield from (r["answer"] for r in rows(data / name / "test.jsonl"))
 

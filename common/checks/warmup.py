@@ -1,0 +1,58 @@
+"""What a warm-up before RL needs: its name, one phase, room, and an arm to learn from."""
+
+from __future__ import annotations
+
+from common.config import RunConfig
+from common.schema import SFT, Warmup
+from common.stages.sft import phase_config
+from common.stages.warmup import CHOSEN, teacher
+
+
+def check_warmup(run: RunConfig) -> None:
+    """Raise ValueError for a warm-up that cannot be made, of those that the recipe has."""
+    recipe, known = run.recipe, run.recipe.warmups or {}
+    if recipe.method == "sft" and recipe.warmup is None:
+        raise ValueError("recipe.method=sft is the warm-up alone: set recipe.warmup")
+    if recipe.warmup is not None and recipe.warmup not in known:
+        raise ValueError(
+            f"recipe.warmup={recipe.warmup}: the scale's recipe.warmups has "
+            f"{', '.join(known) or 'none'}; choose one of them"
+        )
+    for name, warmup in known.items():
+        check_phase(run, warmup.sft, f"recipe.warmups.{name}.sft")
+    if recipe.warmup is not None:
+        check_source(run, known[recipe.warmup], f"recipe.warmups.{recipe.warmup}")
+
+
+def check_phase(run: RunConfig, spec: SFT, where: str) -> None:
+    """One phase, and room for the longest chat where verl's SFT trainer stops at a longer one."""
+    if len(spec.phases) != 1:
+        raise ValueError(f"{where}.phases: one phase is wanted")
+    longest = run.get("data.max_prompt_length") + run.get("data.max_response_length") + 1
+    data = phase_config(spec, spec.phases[0], run.seed)["data"]
+    if data["truncation"] == "error" and data["max_length"] < longest:
+        raise ValueError(
+            f"{where}.trainer.data.max_length={data['max_length']}: a prompt, a response and its "
+            f"stop token may have {longest} tokens; raise it"
+        )
+
+
+def check_source(run: RunConfig, warmup: Warmup, where: str) -> None:
+    """Sampled responses are what is taught, and come from an arm that itself needs none."""
+    (phase,) = warmup.sft.phases
+    file = str(phase["data"]["train_files"])
+    sampled = warmup.sampled
+    if (file.rpartition("/")[2] == CHOSEN) != (sampled is not None):
+        raise ValueError(
+            f"{where}: teach {CHOSEN} where there is `sampled`, and a file of the data elsewhere "
+            f"(train_files={file})"
+        )
+    if sampled is None:
+        return
+    if sampled.samples < 1:
+        raise ValueError(f"{where}.sampled.samples: at least 1 is wanted")
+    arm = teacher(run, sampled.arm)
+    if arm.recipe.method != "rl" or arm.recipe.warmup is not None:
+        raise ValueError(
+            f"{where}.sampled.arm={sampled.arm}: an arm of RL without warm-up is wanted"
+        )

@@ -1,0 +1,165 @@
+"""Does the text around an answer take it back? `It is not \\boxed{5}`, `\\boxed{5}? No.` (ours)
+
+A denial counts where it governs the answer. Before it: nothing but words such as "is", "that" or
+"the answer" stands between the denying word and the answer. After it: at once a predicate ("is
+not", "is wrong") or a question mark, or a next sentence that calls it wrong. Any other negation is
+left alone, since worked solutions are full of them: "x cannot be 0, so it is 5", "the days without
+rain are 5", "5, since no other root is positive".
+
+Every expression sees a text of at most BEFORE or AFTER characters.
+"""
+
+from __future__ import annotations
+
+import re
+
+BEFORE, AFTER = 200, 200  # characters of text that are looked at
+_RAW = 1000  # and that are looked at for them: blanks and typesetting do not count
+
+
+def _words(text: str) -> str:
+    return "|".join(text.split())
+
+
+def _pattern(*parts: str) -> re.Pattern[str]:
+    return re.compile("".join(parts), re.IGNORECASE)
+
+
+_INVISIBLE = re.compile("[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff]")
+_FACES = re.compile(
+    r"\\(?:text[a-z]*|math(?:rm|bf|it|sf)|emph|mbox|bf|it)(?![A-Za-z])\s*|\\[,;:! ]"
+)
+_BLANKS = re.compile(r"[ \t\u00a0]+")
+
+
+def _plain(text: str) -> str:
+    bare = _FACES.sub(" ", _INVISIBLE.sub("", text))
+    return _BLANKS.sub(" ", bare.replace("{", "").replace("}", ""))
+
+
+# --- before the answer --------------------------------------------------------------------------
+
+_DENYING = _pattern(
+    r"(?<!than )(?<!or )\b(?:",
+    _words("not never cannot neither nor hardly isnt wasnt arent dont doesnt cant wont"),
+    r")\b|n['’]t\b|\b(?:",
+    _words("maybe perhaps possibly probably presumably doubtful unlikely unsure impossible"),
+    r"|deny|refuse|nobody|no one|no way|by no means|far from|rather than|instead of",
+    r"|anything (?:but|other than)|(?:i|my|a|wild|best) guess",
+    r"|(?<!no )(?<!without )(?<!without a )(?<!beyond )doubt",
+    r"|(?:wrong|false|incorrect|untrue|mistaken|bad)",
+    r" (?:(?:final )?answer|value|result|number|solution|choice|that|to)",
+    r"|(?:answer|it|solution|result) (?:might|may|could)(?: \w+)? be)\b",
+    r"|\b(?:this|following|next)(?: \w+)? is (?:false|untrue|wrong|incorrect)(?=[^\w.!?]*\Z)",
+    r"|\\neq?(?![A-Za-z])|\\not(?![A-Za-z])|≠",
+)
+# What may stand between a denying word and the answer that it denies.
+_GOVERNED = _pattern(
+    r"(?:[^\w.,;:!?]|\b(?:",
+    _words(
+        """is are was were be been being am s it its that this the a an to equal equals exactly
+        really truly actually simply just quite answer result value final correct right true case
+        think thinking believe say claim said consider suppose suggest mean know sure certain
+        certainly convinced would will could can might may should must have has do does as in any
+        way all of course my our your here there even close near solution choice option equivalent
+        necessarily you i we he she they number always if whether x y n displaystyle quad boxed"""
+    ),
+    r")\b)*[^\w.!?]*",
+)
+_SENTENCE_END = re.compile(r"[.!?](?:\s|\Z)|\n[ \t]*\n|[.!?]?\*\*|\n(?=[#*-])")
+_UNTRUE = _pattern(  # from the beginning of the sentence to the answer
+    r"\W*(?:(?:it is|it['’]s|it was|that is)(?: \w+)? (?:not|false|wrong|untrue|incorrect|never)",
+    r"(?: (?:true|right|correct|the case))? that\b",
+    r"|it (?:is|was)n['’]?t (?:true|right|correct|the case) that\b",
+    r"|(?:i|we) (?:do not|don['’]?t|cannot|can['’]?t|would not|wouldn['’]?t|doubt|deny|refuse)\b",
+    r"[^,;]*\b(?:answer|that|it)\b)[^,;]*\Z",
+)
+_UNSURE = _pattern(
+    r"\bi(?:(?: am|['’]?m) (?:not (?:sure|certain)|unsure|guessing)|(?: do not| don['’]?t) know",
+    r"| have no idea)\b[^.!?\n]{0,40}[.!?]?[^.!?]{0,30}\Z",
+)
+_SET_ASIDE = _pattern(  # struck out, a comment, an example
+    r"(?:~~|<(?:s|del|strike)>|<!--|\\(?:sout|st|cancel|xcancel|phantom)|(?<!\\)%)[ \t$]*\Z",
+    r"|\b(?:for example|for instance|e\.g\.|such as)\W*\Z",
+)
+_ASKS = _pattern(
+    r"\W*(?:(?:so|but|and|then|or|hmm|well|wait)\b\W*)?(?:",
+    _words("is are was were could would can might does do did should will"),
+    r")\b",
+)
+
+# --- after the answer ---------------------------------------------------------------------------
+
+_CLOSING = r"(?:[\s$*_`)}{\]\"'”’~]|\\[)\]]|</?\w+>)*"  # of a mark
+_GAP = r"(?:[.,;:!?(\n–—-]|\n)[\s.,;:!?()$*\\\]\n–—-]*"  # between it and another clause
+_TURN = (
+    r"(?:(?:oh|wait|hmm|well|but|and|or|actually|sorry|just|so|though|although|however|yet|because"
+    r"|i mean|i (?:think|know|believe|say)|maybe|perhaps)\b[\s,.:…-]*)*"
+)
+_ADVERB = (
+    r"(?:(?:definitely|clearly|surely|certainly|actually|really|obviously|also|simply|just|most"
+    r"|very|likely|all|completely|totally|absolutely|quite|in fact|of course|still|probably|an?"
+    r"|the)\s+)*"
+)
+_RIGHT = (
+    r"(?:the\s+|my\s+|our\s+|an?\s+|actually\s+|really\s+)*(?:right|correct|true|final|actual|valid"
+    r"|real|accurate|answer|solution|it|so|the case)"
+)
+_OF_THIS = r"\b(?!\s+(?:to|for|if|when|unless|that|in)\b)"  # wrong, but not "wrong for n = 4"
+_WRONG = (
+    r"(?:(?:wrong|false|incorrect|untrue|mistaken|invalid|rejected|nonsense|unlikely|a lie"
+    r"|a mistake|a joke|a guess|my guess|inaccurate|ruled out|anything but|example|placeholder"
+    rf"|never\s+{_RIGHT}|not\s+{_RIGHT}){_OF_THIS}|not\s*(?:[.,;!]|\Z))"
+)
+_IS_WRONG = (
+    r"(?:(?:(?:would|must|might|may|could|will|has to)\s+)?"
+    rf"(?:is|are|was|were|be|['’]s|seems?|looks?|sounds?)\s+{_ADVERB}{_WRONG}"
+    rf"|(?:is|was|are)n['’]?t\s+{_RIGHT}{_OF_THIS}|(?:is|was)n['’]?t\s*(?:[.,;!]|\Z)"
+    r"|(?:can['’]?t|cannot|can not|could not|couldn['’]?t|won['’]?t|would not|must not)\s+be"
+    rf"(?:\s+(?:{_RIGHT}|possible){_OF_THIS}|\s*(?:[.,;!]|\Z))"
+    r"|(?:does not|doesn['’]?t|can not|can['’]?t|cannot|will not|won['’]?t)\s+"
+    r"(?:work|hold|count|make sense|fit|seem right)\b|fails\b)"
+)
+_PREDICATE = _pattern(
+    _CLOSING, rf"(?:{_IS_WRONG}|(?:or\s+(?:maybe\s+|perhaps\s+)?)?not\s*(?:[.!]|\Z))"
+)
+_QUESTION = _pattern(_CLOSING, r"[,.;:\s]*(?:\w+[,\s]+)?\w*\s*\?")
+_ASKED = re.compile(r"[^.!?\n]*\?")
+_BARE = _pattern(
+    rf"{_CLOSING}{_GAP}{_TURN}(?:no|nope|nah|wrong|false|incorrect|not|untrue|kidding|joking",
+    r"|scratch that|never ?mind|maybe|perhaps|possibly|probably|or not|i guess)",
+    r"(?:\s*[.,!;:)?]|\s*\Z|\s*\n)",
+)
+_NEXT = _pattern(
+    rf"{_CLOSING}(?:[\w ]{{0,24}}?{_GAP})?{_TURN}",
+    r"(?:which|that|this|it|the (?:above|latter)|all (?:of )?(?:that|this|the above)|and)\s*",
+    _IS_WRONG,
+)
+_LATER = _pattern(
+    r"\b(?:(?:answer|result|above|box|boxed (?:value|number|answer|result)|statement|i|i said"
+    rf"|last line|everything above)\s+{_IS_WRONG}",
+    r"|i (?:lied|was lying|made an? (?:mistake|error)|(?:do not|don['’]?t) (?:believe|think|mean)",
+    r" (?:it|that|this|so)|am not sure|take (?:it|that) back)",
+    r"|(?:just|only) (?:kidding|joking)|(?:ignore|disregard) (?:that|this|it|the)",
+    r"|scratch that|never ?mind)\b",
+)
+
+
+def denied(text: str, start: int, end: int) -> bool:
+    """Whether what stands around the answer `text[start:end]`, its mark included, denies or doubts
+    it, or asks for it."""
+    before = _plain(text[max(start - _RAW, 0) : start])[-BEFORE:]
+    for word in _DENYING.finditer(before):
+        if _GOVERNED.fullmatch(before, word.end()):
+            return True
+    sentence = _SENTENCE_END.split(before.rstrip())[-1]
+    if _UNTRUE.match(sentence) or _UNSURE.search(before) or _SET_ASIDE.search(before):
+        return True
+    after = _plain(text[end : end + _RAW])[:AFTER]
+    if not after.strip():
+        return False
+    if _PREDICATE.match(after) or _QUESTION.match(after) or _BARE.match(after):
+        return True
+    if "?" in after and _ASKS.match(sentence) and _ASKED.match(after):
+        return True
+    return bool(_NEXT.match(after) or _LATER.search(after))
