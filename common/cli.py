@@ -56,12 +56,14 @@ def parser() -> argparse.ArgumentParser:
     sweep = verb("sweep", "Train one key at several values (key=a,b,c); score on validation.")
     sweep.epilog = "The score is the mean of the last two validations; the test set is not read."
     from common.analysis import command as analyses
+    from common.habits import command as habit_actions
     from common.rewards import grade as grading
     from data import command
 
     command.add_parser(verbs)
     grading.add_parser(verbs)
     analyses.add_parser(verbs)
+    habit_actions.add_parser(verbs)
     return main
 
 
@@ -112,6 +114,7 @@ def _verb(name: str) -> Callable[[argparse.Namespace], int]:
         "data": data,
         "analyse": analyse,
         "grade": grade,
+        "habits": habits,
     }[name]
 
 
@@ -179,6 +182,12 @@ def data(arguments: argparse.Namespace) -> int:
 
 def analyse(arguments: argparse.Namespace) -> int:
     from common.analysis import command
+
+    return command.run(arguments)
+
+
+def habits(arguments: argparse.Namespace) -> int:
+    from common.habits import command
 
     return command.run(arguments)
 

@@ -9,7 +9,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from common.runs import module_sources
+from common.results.provenance import sha256_file
+from common.runs import module_sources, relative
 from data import prompts
 from data.sources import get_source, parse
 
@@ -22,18 +23,22 @@ def modules(builder: str) -> list[str]:
 
 
 def inputs(builder: str, options: dict[str, Any]) -> dict[str, Any]:
-    """The templates (by sha256) and the entries of `sources.yaml` that the options name.
+    """The templates (by sha256) and the entries of `sources.yaml` that the options name, and the
+    sha256 of the builder's `files`, null where one is not there.
 
     Options are read by their keys: `template` and `*_template`, and `source`.
     Raises: ValueError for an option that the builder does not take, or a name that is not known.
     """
-    build = importlib.import_module(f"data.{builder}").build
+    module = importlib.import_module(f"data.{builder}")
+    build = module.build
     try:
         bound = inspect.signature(build).bind(Path(), 0, **options)
     except TypeError as error:
         raise ValueError(f"recipe.data.options: {builder}: {error}") from None
     bound.apply_defaults()
     found: dict[str, Any] = {}
+    for path in module.files(**options) if hasattr(module, "files") else ():
+        found[f"file {relative(path)}"] = sha256_file(path) if path.exists() else None
     for key, value in _texts(bound.arguments):
         if key == "source":
             name, split = parse(value)

@@ -58,12 +58,13 @@ class Run:
 
 @dataclass(frozen=True)
 class Selection:
-    """Runs of one recipe at one scale, and the folder for what is made of them."""
+    """Runs of one recipe at one scale, the folder for what is made of them, and the recipe's."""
 
     recipe: str
     scale: str
     runs: list[Run]
     output: Path
+    folder: Path | None = None
 
     @property
     def arms(self) -> dict[str, list[Run]]:
@@ -113,7 +114,7 @@ def select(recipe: str, words: list[str], responses: bool) -> list[Selection]:
         have = {r.name for r in runs}
         whole = bool(published) and all(r.name in have for r in published)
         output = (RESULTS if whole else RUNS) / folder.name / scale / "analysis"
-        found.append(Selection(folder.name, scale, runs, output))
+        found.append(Selection(folder.name, scale, runs, output, folder))
     return found
 
 

@@ -10,6 +10,7 @@ from common.checks.verl_side import NO_VLLM, run_name, verl_says
 from common.config import RunConfig
 from common.estimate import hours, memory
 from common.estimate.dimensions import dimensions, model_config
+from data import dependencies
 from data.parquet import PROMPT_COLUMNS, read_parquet
 from data.sources import get_source, parse
 
@@ -66,7 +67,14 @@ def data_warnings(run: RunConfig) -> list[str]:
             ]
             if lacking:
                 raise ValueError(f"{path}: {lacking[0]} has not what verl reads; build it again")
-    return [f"not built yet: {', '.join(missing)} (the first run builds them)"] if missing else []
+    found = dependencies.inputs(run.recipe.data.builder, run.recipe.data.options)
+    absent = [k.removeprefix("file ") for k, v in found.items() if k.startswith("file ") and not v]
+    warnings = (
+        [f"not made yet: {', '.join(absent)} (the recipe's README says how)"] if absent else []
+    )
+    if missing:
+        warnings.append(f"not built yet: {', '.join(missing)} (the first run builds them)")
+    return warnings
 
 
 def estimate(run: RunConfig) -> dict[str, Any] | None:

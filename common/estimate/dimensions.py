@@ -42,7 +42,7 @@ class Dimensions:
     @property
     def attention(self) -> int:
         """Parameters of one layer's attention: q, k, v and o, and the biases of q, k and v (Qwen2),
-        the norms of q and k (Qwen3) or nothing (Gemma 2)."""
+        the norms of q and k (Qwen3) or nothing (Gemma 2, Llama)."""
         projections = 2 * self.hidden * self.head_dim * (self.heads + self.kv_heads)
         rows = self.heads + 2 * self.kv_heads if self.biases else 2 * self.query_norms
         return projections + rows * self.head_dim

@@ -28,6 +28,29 @@ Text = str | tuple[str, str]
 PASSING = (408, 425, 429, 500, 502, 503, 504)
 
 
+def post(
+    client: httpx.Client, url: str, body: dict[str, Any], retries: int, backoff_s: float
+) -> httpx.Response:
+    """The answer to a request, sent again while what went wrong may pass by itself.
+
+    Args: retries, backoff_s: as of `RewardModel`.
+    Raises: ConnectionError saying what went wrong the last time, and how often something did.
+    """
+    for attempt in range(1, retries + 2):
+        try:
+            answer = client.post(url, json=body)
+            if answer.status_code not in PASSING:
+                return answer
+            reason = f"{answer.status_code} {answer.reason_phrase}"
+            asked = answer.headers.get("retry-after", "")
+        except httpx.HTTPError as error:
+            reason, asked = f"{type(error).__name__} {error}".strip(), ""
+        if attempt <= retries:
+            wait = backoff_s * 2 ** (attempt - 1) * random.uniform(1, 1.5)
+            time.sleep(float(asked) if asked.isdecimal() else wait)
+    raise ConnectionError(f"{reason}, {attempt} times in a row")
+
+
 class RewardServiceError(RuntimeError):
     """The service gave no scores; one line says which, what it answered, and how often."""
 
@@ -105,20 +128,11 @@ class RewardModel:
 
     def _request(self, texts: Sequence[Text]) -> list[float]:
         body = self._body(texts)
-        wait = self.backoff_s
-        for attempt in range(1, self.retries + 2):
-            try:
-                answer = self._client.post(self.url, json=body)
-                if answer.status_code not in PASSING:
-                    return self._scores(answer, len(texts))
-                reason = f"{answer.status_code} {answer.reason_phrase}"
-                asked = answer.headers.get("retry-after", "")
-            except httpx.HTTPError as error:
-                reason, asked = f"{type(error).__name__} {error}".strip(), ""
-            if attempt <= self.retries:
-                time.sleep(float(asked) if asked.isdecimal() else wait * random.uniform(1, 1.5))
-                wait *= 2
-        raise RewardServiceError(f"reward service {self.url}: {reason}, {attempt} times in a row")
+        try:
+            answer = post(self._client, self.url, body, self.retries, self.backoff_s)
+        except ConnectionError as error:
+            raise RewardServiceError(f"reward service {self.url}: {error}") from None
+        return self._scores(answer, len(texts))
 
     def _body(self, texts: Sequence[Text]) -> dict[str, Any]:
         if self._form == "score":

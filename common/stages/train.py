@@ -36,6 +36,7 @@ PATH_KEYS = (
     "actor_rollout_ref.model.path",
     "critic.model.path",
     "trainer.default_local_dir",
+    "trainer.validation_data_dir",
 )
 # What does not change the numbers of a run: how long, how watched, on which cluster.
 NOT_IN_KEY = (STEPS_KEY, "trainer.logger", "trainer.project_name", "trainer.experiment_name")
@@ -145,7 +146,8 @@ def launch(run: RunConfig, run_dir: Path, folder: Path, steps: int, resume: int)
     config = {k: v for k, v in run.config.items() if k not in ("recipe", "scale", "variant")}
     config = json.loads(json.dumps(config))
     for key in PATH_KEYS:
-        set_key(config, key, str((run_dir / run.get(key)).resolve()))
+        if run.get(key) is not None:
+            set_key(config, key, str((run_dir / run.get(key)).resolve()))
     sampler = config["trainer"]["v1"]["sampler"]["sampler_kwargs"] or {}
     if sampler.get("group_reward"):  # it reads responses
         sampler["tokenizer"] = config["actor_rollout_ref"]["model"]["path"]

@@ -80,6 +80,9 @@ def test_variants_differ_only_in_the_keys_that_their_files_name(folder):
                 named |= {
                     k for k in differing if re.fullmatch(r"recipe\.data\.options\.\w*template", k)
                 }
+            for key in set(named):  # what a warm-up teaches: its phase has it, and maybe the data
+                if warmup := re.fullmatch(r"(recipe\.warmups\.\w+)\.(text|loss)", key):
+                    named |= {f"{warmup[1]}.sft.phases", "recipe.data.options.priming"}
             if "recipe.routing_replay" in named:  # each platform hands it to its engine
                 named |= {k for k in differing if k.endswith(".router_replay.mode")}
             assert differing <= named, f"{one} and {other} at {scale} differ in {differing - named}"

@@ -64,6 +64,7 @@ def recipe(tmp_path, monkeypatch, make_record):
             "actor/entropy": entropy,
             "group/correct": [2.5 - 1.5 * float(np.exp(h)) for h in entropy],
             "group/all_correct": [step / 60 for step in range(30)],
+            "group/subgoal": [step / 60 for step in range(30)],
         },
     }
     for arm, accuracy in zip(ARMS, (0.5, 0.7), strict=True):
