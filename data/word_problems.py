@@ -175,10 +175,11 @@ def build(
             for index, problem in enumerate(problems)
         ]
     if solutions:
+        fewest, most = solution_calculations or calculations
         problems = draw_distinct(
             draws.rng,
             solutions,
-            lambda rng: sample_problem(rng, tuple(solution_calculations or calculations), largest),
+            lambda rng: sample_problem(rng, (fewest, most), largest),
             lambda problem: problem.numbers,
             draws.held_out,
         )

@@ -127,9 +127,9 @@ def measure(run: Run, benchmarks: Sequence[str], responses: int) -> list[tuple[s
                 for row in read_responses(run, stage, benchmark)
                 if row["sample"] == 0
             }
-            chosen = sorted(saved, key=lambda p: (zlib.crc32(p.encode()), p))[:responses]
+            asked = sorted(saved, key=lambda p: (zlib.crc32(p.encode()), p))[:responses]
             known = problems(run, stage, benchmark)
-            texts = compare(base, model, [known[p] for p in chosen], [saved[p] for p in chosen])
+            texts = compare(base, model, [known[p] for p in asked], [saved[p] for p in asked])
             found.append((f"{STAGES[stage]}, {benchmark}", texts))
     return found
 
