@@ -41,7 +41,7 @@ update = WeightUpdate(fresh)
 update.write(engine.get_per_tensor_param()[0])
 update.finish()
 engine.save_checkpoint(out, global_step=1)
-loaded = AutoModelForCausalLM.from_pretrained(f"{out}/huggingface")
+loaded = AutoModelForCausalLM.from_pretrained(f"{out}/huggingface", dtype=torch.float32)
 again = engine.module(ids).logits.detach()
 with engine.disable_adapter():
     without = engine.module(ids).logits.detach()
@@ -49,10 +49,9 @@ gap = lambda a, b: (a - b).abs().max().item()
 if int(os.environ["RANK"]) == 0:
     print(json.dumps({
         "trained": gap(trained, base.detach()), "sent": gap(fresh(ids).logits, trained),
-        "exported": gap(loaded(ids).logits.float(), trained), "kept": gap(again, trained),
+        "exported": gap(loaded(ids).logits, trained), "kept": gap(again, trained),
         "reference": gap(without, base.detach()),
         "files": sorted(p.name for p in Path(f"{out}/huggingface").glob("*.safetensors*")),
-        "dtype": str(next(loaded.parameters()).dtype),
     }))
 """
 

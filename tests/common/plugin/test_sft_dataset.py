@@ -9,7 +9,7 @@ from common.stages.prepare_model import word_tokenizer
 from data.parquet import write_parquet
 
 WORDS = [
-    "2+2",
+    "sum",
     "?",
     "<reasoning>",
     "</reasoning>",
@@ -21,13 +21,13 @@ WORDS = [
 ]
 TEMPLATE = "[user]{{ messages[0]['content'] }}{% if add_generation_prompt %}[model]{% endif %}"
 ROW = {
-    "prompt": [{"role": "user", "content": "2+2?"}],
+    "prompt": [{"role": "user", "content": "sum?"}],
     "markup": False,
-    "reasoning": "<reasoning>2+2</reasoning>",
+    "reasoning": "<reasoning>sum</reasoning>",
     "answer": "<answer>4<answer>",
 }
-PROMPT, MARKUP = ["2+2", "?"], ["[user]", "2+2", "?", "[model]"]
-REASONING, ANSWER = ["<reasoning>", "2+2", "</reasoning>"], ["<answer>", "4", "<answer>", "<eos>"]
+PROMPT, MARKUP = ["sum", "?"], ["[user]", "sum", "?", "[model]"]
+REASONING, ANSWER = ["<reasoning>", "sum", "</reasoning>"], ["<answer>", "4", "<answer>", "<eos>"]
 
 
 @pytest.fixture
@@ -69,6 +69,6 @@ def test_a_chat_template_writes_the_prompt_where_it_shall(load):
 
 def test_long_texts_are_cut_and_rows_without_anything_to_learn_are_left_out(load):
     tokens, learnt = load(WholeText, max_length=4)
-    assert tokens == [*PROMPT, "<reasoning>", "2+2"] and len(learnt) == 3
+    assert tokens == [*PROMPT, "<reasoning>", "sum"] and len(learnt) == 3
     with pytest.raises(ValueError, match="max_length=4 no row has anything to learn"):
         load(AnswerOnly, max_length=4)
