@@ -50,6 +50,18 @@ def written_keys(path):
     return keys.union(*(written_keys(path.with_name(f"{b}.yaml")) for b in bases))
 
 
+# What takes another key's value, in a recipe or in verl's own configuration.
+FOLLOWERS = {
+    "data.train_batch_size": (
+        "actor_rollout_ref.actor.ppo_mini_batch_size",
+        "critic.ppo_mini_batch_size",
+    ),
+    "actor_rollout_ref.rollout.temperature": (
+        "distillation.teacher_models.teacher_model.inference.temperature",
+    ),
+}
+
+
 @pytest.mark.parametrize(("folder", "scale", "variant"), RUNS, ids=lambda v: getattr(v, "name", v))
 def test_every_run_composes_and_passes_the_checks(folder, scale, variant):
     run = composed(folder.name, scale, variant)
@@ -83,6 +95,7 @@ def test_variants_differ_only_in_the_keys_that_their_files_name(folder):
             for key in set(named):  # what a warm-up teaches: its phase has it, and maybe the data
                 if warmup := re.fullmatch(r"(recipe\.warmups\.\w+)\.(text|loss)", key):
                     named |= {f"{warmup[1]}.sft.phases", "recipe.data.options.priming"}
+            named |= {k for key in set(named) for k in FOLLOWERS.get(key, ())}
             if "recipe.routing_replay" in named:  # each platform hands it to its engine
                 named |= {k for k in differing if k.endswith(".router_replay.mode")}
             assert differing <= named, f"{one} and {other} at {scale} differ in {differing - named}"

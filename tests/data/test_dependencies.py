@@ -8,7 +8,7 @@ from data import dependencies, prompts
 
 def test_modules_are_followed_through_imports():
     chain = dependencies.modules("arithmetic_chain")
-    assert chain == ["data/arithmetic_chain.py", "data/parquet.py"]
+    assert chain == ["data/arithmetic_chain.py", "data/micro_task.py", "data/parquet.py"]
     found = dependencies.modules("from_sources")
     assert {f"data/{n}.py" for n in ("store", "damage", "answers", "formats", "prompts")} < set(
         found

@@ -56,6 +56,7 @@ DIGESTS = {
     "corpus_verification": "c975c75d0890e790",
     "countdown_raw": "b88ed512055fb641",
     "gemma_voting": "6da55641e8873af8",
+    "gemma_voting_sft_raw": "5729a09be7fe772b",
     "gsm8k_hashes": "a437e392e0e93555",
     "habit_backtracking": "bd53dfbaebcb92a1",
     "habit_backward": "350d326cf11410a0",
