@@ -188,12 +188,17 @@ def _is_integer(value: Any) -> TypeGuard[int]:
 
 
 def strict_answer(response: str) -> str | None:
-    """The last answer behind the thought; None without one, or where its sentence denies it."""
+    """The last answer behind the thought; None without one."""
     part = after_thought(response, "think")
     span = last_span(part, "answer")
-    if span is None or denied(part, span[0] - len("<answer>"), span[1] + len("</answer>")):
-        return None
-    return part[slice(*span)].strip()
+    return part[slice(*span)].strip() if span else None
+
+
+def _taken_back(response: str) -> bool:
+    """Whether the sentence of the last answer denies it."""
+    part = after_thought(response, "think")
+    span = last_span(part, "answer")
+    return span is not None and denied(part, span[0] - len("<answer>"), span[1] + len("</answer>"))
 
 
 def strict_value(expression: str, numbers: list[int]) -> int | Fraction | None:
@@ -215,14 +220,16 @@ def grade_strict(row: Row) -> Verdict:
     exactly once, with the four operations and parentheses, whose exact value is the target; else 0.
 
     Nothing else may stand in the answer: no signs before a value, no `= target`, no unicode minus
-    or times. An empty thought costs nothing: a right expression is its own proof.
+    or times; and no sentence around it denies it. An empty thought costs nothing: a right
+    expression is its own proof.
     """
     gold = puzzle(row["gold"])
     if gold is None:
         return Verdict(Outcome.UNGRADABLE, 0.0)
     numbers, target = gold
-    answer = strict_answer(row["response"] or "")
-    if answer is None or strict_value(answer, numbers) != target:
+    response = row["response"] or ""
+    answer = strict_answer(response)
+    if answer is None or strict_value(answer, numbers) != target or _taken_back(response):
         return Verdict(Outcome.WRONG, 0.0, answer, {"format": float(answer is not None)})
     return Verdict(Outcome.CORRECT, 1.0, answer, {"format": 1.0})
 

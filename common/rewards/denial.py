@@ -6,7 +6,8 @@ not", "is wrong") or a question mark, or a next sentence that calls it wrong. An
 left alone, since worked solutions are full of them: "x cannot be 0, so it is 5", "the days without
 rain are 5", "5, since no other root is positive".
 
-Every expression sees a text of at most BEFORE or AFTER characters.
+Every expression sees a text of at most BEFORE or AFTER characters, in lower case, and only where it
+has one of the words of denials at all.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from __future__ import annotations
 import re
 
 BEFORE, AFTER = 200, 200  # characters of text that are looked at
-_RAW = 1000  # and that are looked at for them: blanks and typesetting do not count
+_RAW = (260, 1000)  # and in which they are found: blanks and typesetting do not count
 
 
 def _words(text: str) -> str:
@@ -22,27 +23,50 @@ def _words(text: str) -> str:
 
 
 def _pattern(*parts: str) -> re.Pattern[str]:
-    return re.compile("".join(parts), re.IGNORECASE)
+    return re.compile("".join(parts))
 
 
 _INVISIBLE = re.compile("[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff]")
-_FACES = re.compile(
-    r"\\(?:text[a-z]*|math(?:rm|bf|it|sf)|emph|mbox|bf|it)(?![A-Za-z])\s*|\\[,;:! ]"
-)
-_BLANKS = re.compile(r"[ \t\u00a0]+")
+_FACES = re.compile(r"\\(?:text[a-z]*|math(?:rm|bf|it|sf)|emph|mbox|bf|it)(?![a-z])\s*|\\[,;:! ]")
+_BLANKS = re.compile(r"[ \t]{2,}")
+_WORD = re.compile(r"[a-z]+")
 
 
 def _plain(text: str) -> str:
-    bare = _FACES.sub(" ", _INVISIBLE.sub("", text))
-    return _BLANKS.sub(" ", bare.replace("{", "").replace("}", ""))
+    if not text.isascii():
+        text = _INVISIBLE.sub("", text).replace("\u00a0", " ").replace("’", "'")
+    text = text.lower()
+    if "\\" in text:
+        text = _FACES.sub(" ", text)
+    text = text.replace("{", "").replace("}", "")
+    return _BLANKS.sub(" ", text) if "  " in text or "\t" in text else text
 
+
+# Without one of these words or signs nothing is denied: most texts need no expression at all.
+_HINTS_BEFORE = frozenset(
+    {"not", "never", "cannot", "neither", "nor", "hardly", "isnt", "wasnt", "arent", "dont"}
+    | {"doesnt", "cant", "wont", "t", "maybe", "perhaps", "possibly", "probably", "presumably"}
+    | {"doubt", "doubtful", "unlikely", "unsure", "impossible", "deny", "refuse", "nobody", "no"}
+    | {"far", "rather", "instead", "anything", "guess", "guessing", "wrong", "false", "incorrect"}
+    | {"untrue", "mistaken", "bad", "might", "may", "could", "ne", "neq", "example", "instance"}
+    | {"g", "such", "sout", "st", "cancel", "xcancel", "phantom"}
+)
+_SIGNS_BEFORE = re.compile(r"[~<%≠]")
+_HINTS_AFTER = frozenset(
+    {"not", "t", "cannot", "never", "no", "nope", "nah", "wrong", "false", "incorrect", "untrue"}
+    | {"mistaken", "invalid", "rejected", "nonsense", "unlikely", "lie", "lied", "lying"}
+    | {"mistake", "error", "joke", "guess", "inaccurate", "ruled", "anything", "example"}
+    | {"placeholder", "fails", "kidding", "joking", "scratch", "mind", "nevermind", "maybe"}
+    | {"perhaps", "possibly", "probably", "take", "ignore", "disregard"}
+    | {"cant", "wont", "isnt", "wasnt", "arent", "doesnt", "couldnt"}
+)
 
 # --- before the answer --------------------------------------------------------------------------
 
 _DENYING = _pattern(
     r"(?<!than )(?<!or )\b(?:",
     _words("not never cannot neither nor hardly isnt wasnt arent dont doesnt cant wont"),
-    r")\b|n['’]t\b|\b(?:",
+    r")\b|n't\b|\b(?:",
     _words("maybe perhaps possibly probably presumably doubtful unlikely unsure impossible"),
     r"|deny|refuse|nobody|no one|no way|by no means|far from|rather than|instead of",
     r"|anything (?:but|other than)|(?:i|my|a|wild|best) guess",
@@ -51,11 +75,11 @@ _DENYING = _pattern(
     r" (?:(?:final )?answer|value|result|number|solution|choice|that|to)",
     r"|(?:answer|it|solution|result) (?:might|may|could)(?: \w+)? be)\b",
     r"|\b(?:this|following|next)(?: \w+)? is (?:false|untrue|wrong|incorrect)(?=[^\w.!?]*\Z)",
-    r"|\\neq?(?![A-Za-z])|\\not(?![A-Za-z])|≠",
+    r"|\\neq?(?![a-z])|\\not(?![a-z])|≠",
 )
+_LONGEST_DENYING = 40  # characters
 # What may stand between a denying word and the answer that it denies.
-_GOVERNED = _pattern(
-    r"(?:[^\w.,;:!?]|\b(?:",
+_GOVERNED_WORDS = frozenset(
     _words(
         """is are was were be been being am s it its that this the a an to equal equals exactly
         really truly actually simply just quite answer result value final correct right true case
@@ -63,19 +87,20 @@ _GOVERNED = _pattern(
         certainly convinced would will could can might may should must have has do does as in any
         way all of course my our your here there even close near solution choice option equivalent
         necessarily you i we he she they number always if whether x y n displaystyle quad boxed"""
-    ),
-    r")\b)*[^\w.!?]*",
+    ).split("|")
 )
+_GOVERNED = _pattern(r"(?:[^\w.,;:!?]|\b(?:", "|".join(_GOVERNED_WORDS), r")\b)*[^\w.!?]*")
+_NUMBER_OR_WORD = re.compile(r"\w+")
 _SENTENCE_END = re.compile(r"[.!?](?:\s|\Z)|\n[ \t]*\n|[.!?]?\*\*|\n(?=[#*-])")
 _UNTRUE = _pattern(  # from the beginning of the sentence to the answer
-    r"\W*(?:(?:it is|it['’]s|it was|that is)(?: \w+)? (?:not|false|wrong|untrue|incorrect|never)",
+    r"\W*(?:(?:it is|it's|it was|that is)(?: \w+)? (?:not|false|wrong|untrue|incorrect|never)",
     r"(?: (?:true|right|correct|the case))? that\b",
-    r"|it (?:is|was)n['’]?t (?:true|right|correct|the case) that\b",
-    r"|(?:i|we) (?:do not|don['’]?t|cannot|can['’]?t|would not|wouldn['’]?t|doubt|deny|refuse)\b",
+    r"|it (?:is|was)n'?t (?:true|right|correct|the case) that\b",
+    r"|(?:i|we) (?:do not|don'?t|cannot|can'?t|would not|wouldn'?t|doubt|deny|refuse)\b",
     r"[^,;]*\b(?:answer|that|it)\b)[^,;]*\Z",
 )
 _UNSURE = _pattern(
-    r"\bi(?:(?: am|['’]?m) (?:not (?:sure|certain)|unsure|guessing)|(?: do not| don['’]?t) know",
+    r"\bi(?:(?: am|'?m) (?:not (?:sure|certain)|unsure|guessing)|(?: do not| don'?t) know",
     r"| have no idea)\b[^.!?\n]{0,40}[.!?]?[^.!?]{0,30}\Z",
 )
 _SET_ASIDE = _pattern(  # struck out, a comment, an example
@@ -113,11 +138,11 @@ _WRONG = (
 )
 _IS_WRONG = (
     r"(?:(?:(?:would|must|might|may|could|will|has to)\s+)?"
-    rf"(?:is|are|was|were|be|['’]s|seems?|looks?|sounds?)\s+{_ADVERB}{_WRONG}"
-    rf"|(?:is|was|are)n['’]?t\s+{_RIGHT}{_OF_THIS}|(?:is|was)n['’]?t\s*(?:[.,;!]|\Z)"
-    r"|(?:can['’]?t|cannot|can not|could not|couldn['’]?t|won['’]?t|would not|must not)\s+be"
+    rf"(?:is|are|was|were|be|'s|seems?|looks?|sounds?)\s+{_ADVERB}{_WRONG}"
+    rf"|(?:is|was|are)n'?t\s+{_RIGHT}{_OF_THIS}|(?:is|was)n'?t\s*(?:[.,;!]|\Z)"
+    r"|(?:can'?t|cannot|can not|could not|couldn'?t|won'?t|would not|must not)\s+be"
     rf"(?:\s+(?:{_RIGHT}|possible){_OF_THIS}|\s*(?:[.,;!]|\Z))"
-    r"|(?:does not|doesn['’]?t|can not|can['’]?t|cannot|will not|won['’]?t)\s+"
+    r"|(?:does not|doesn'?t|can not|can'?t|cannot|will not|won'?t)\s+"
     r"(?:work|hold|count|make sense|fit|seem right)\b|fails\b)"
 )
 _PREDICATE = _pattern(
@@ -138,7 +163,7 @@ _NEXT = _pattern(
 _LATER = _pattern(
     r"\b(?:(?:answer|result|above|box|boxed (?:value|number|answer|result)|statement|i|i said"
     rf"|last line|everything above)\s+{_IS_WRONG}",
-    r"|i (?:lied|was lying|made an? (?:mistake|error)|(?:do not|don['’]?t) (?:believe|think|mean)",
+    r"|i (?:lied|was lying|made an? (?:mistake|error)|(?:do not|don'?t) (?:believe|think|mean)",
     r" (?:it|that|this|so)|am not sure|take (?:it|that) back)",
     r"|(?:just|only) (?:kidding|joking)|(?:ignore|disregard) (?:that|this|it|the)",
     r"|scratch that|never ?mind)\b",
@@ -148,18 +173,47 @@ _LATER = _pattern(
 def denied(text: str, start: int, end: int) -> bool:
     """Whether what stands around the answer `text[start:end]`, its mark included, denies or doubts
     it, or asks for it."""
-    before = _plain(text[max(start - _RAW, 0) : start])[-BEFORE:]
-    for word in _DENYING.finditer(before):
+    for size in _RAW:
+        before = _plain(text[max(start - size, 0) : start])
+        if len(before) >= BEFORE or size >= start:
+            break
+    before = before[-BEFORE:]
+    if _denied_before(before):
+        return True
+    if not text[end : end + _RAW[-1]].strip("\n $.)]}\\*"):
+        return False
+    after = _plain(text[end : end + _RAW[-1]])[:AFTER]
+    if "?" not in after and _HINTS_AFTER.isdisjoint(_WORD.findall(after)):
+        return False
+    return any(p.match(after) for p in (_PREDICATE, _QUESTION, _BARE, _NEXT)) or bool(
+        _LATER.search(after)
+        or ("?" in after and _ASKS.match(_sentence(before)) and _ASKED.match(after))
+    )
+
+
+def _denied_before(before: str) -> bool:
+    words, near = frozenset(_WORD.findall(before)), max(len(before) - _LONGEST_DENYING, 0)
+    if _HINTS_BEFORE.isdisjoint(words) and not _SIGNS_BEFORE.search(before, near):
+        return False
+    for word in _DENYING.finditer(before, max(_governed_from(before) - _LONGEST_DENYING, 0)):
         if _GOVERNED.fullmatch(before, word.end()):
             return True
-    sentence = _SENTENCE_END.split(before.rstrip())[-1]
-    if _UNTRUE.match(sentence) or _UNSURE.search(before) or _SET_ASIDE.search(before):
-        return True
-    after = _plain(text[end : end + _RAW])[:AFTER]
-    if not after.strip():
-        return False
-    if _PREDICATE.match(after) or _QUESTION.match(after) or _BARE.match(after):
-        return True
-    if "?" in after and _ASKS.match(sentence) and _ASKED.match(after):
-        return True
-    return bool(_NEXT.match(after) or _LATER.search(after))
+    return bool(
+        _SET_ASIDE.search(before, near)
+        or ("i" in words and _UNSURE.search(before))
+        or (not words.isdisjoint(("that", "it", "answer")) and _UNTRUE.match(_sentence(before)))
+    )
+
+
+def _governed_from(before: str) -> int:
+    """Where the words that a denial may govern begin, at the end of `before`."""
+    at = len(before)
+    for word in reversed(list(_NUMBER_OR_WORD.finditer(before))):
+        if word[0] not in _GOVERNED_WORDS:
+            break
+        at = word.start()
+    return at
+
+
+def _sentence(before: str) -> str:
+    return _SENTENCE_END.split(before.rstrip())[-1]

@@ -212,10 +212,12 @@ def test_pairs(gold, answer, params, expected):
     assert (verdict.outcome is Outcome.CORRECT) == expected
 
 
-@given(st.text(max_size=300))
-@settings(max_examples=300, deadline=None)
+@given(
+    st.text(st.characters(categories=["L", "N", "Z"]) | st.sampled_from(".,;:()$\n"), max_size=300)
+)
+@settings(max_examples=300)
 def test_prose_around_a_box_changes_nothing(prose):
-    if any(mark in prose for mark in ("<", "boxed", "\\", "?")):
+    if "boxed" in prose:
         return
     assert outcome("42", prose + r" \boxed{42} " + prose) == "correct"
     assert outcome("42", prose + r" \boxed{43} " + prose) == "wrong"
