@@ -30,6 +30,9 @@ PANELS = (  # (metric or prefix, title, logarithmic)
     ("actor/token_log_ratio_var", "variance of token log-ratios", True),
     ("actor/sequence_log_ratio_var", "variance of sequence log-ratios", True),
 )
+# Over all sampled responses, in the place of the same over those that go to the update: an arm that
+# leaves out the incorrect ones has no other score.
+WHOLE = {"critic/score/mean": "group/score", "actor/entropy": "group/entropy"}
 # Okabe and Ito's palette: told apart under all common colour-vision deficiencies. Dashes tell apart
 # what repeats a colour.
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]
@@ -86,12 +89,15 @@ _SMALL: dict[str, Any] = {"fontsize": 8, "family": "monospace", "color": "#55555
 
 
 def _panels(arms: dict[str, list[Curves]]) -> list[tuple[str, str, bool]]:
-    """`PANELS` with the validation metrics that were logged, one panel each, in their place."""
+    """`PANELS` with the metrics that were logged in their place: each validation, and `WHOLE`."""
     logged = {name for seeds in arms.values() for curves in seeds for name in curves["metrics"]}
     found = sorted(n for n in logged if n.startswith(VALIDATION) and "/mean@" in n)
     panels = []
     for metric, title, logarithmic in PANELS:
-        keys = found if metric == VALIDATION and found else [metric]
+        whole = WHOLE.get(metric, metric)
+        keys = [whole if whole in logged else metric]
+        if metric == VALIDATION and found:
+            keys = found
         panels += [(key, title, logarithmic) for key in keys]
     return panels
 

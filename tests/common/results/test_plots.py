@@ -49,6 +49,17 @@ def test_one_panel_per_validation_set(make_record: Make) -> None:
     assert panel(figure, "val-core/aime24/acc/mean@32").get_title().strip() == "validation accuracy"
 
 
+def test_the_score_of_all_responses_is_drawn_where_it_was_logged(make_record: Make) -> None:
+    whole, old = (make_record()["curves"] for _ in range(2))
+    whole["metrics"]["group/score"] = [0.5] * 30
+    whole["metrics"]["critic/score/mean"] = [1.0] * 30  # what psr's update sees
+    figure = plots.draw({"psr": [whole], "rft": [old]}, "title")
+    reward = panel(figure, "group/score")
+    assert [set(line.get_ydata()) for line in reward.lines] == [{0.5}]
+    assert len(figure.axes) == len(plots.PANELS)
+    assert panel(plots.draw({"": [old]}, "title"), "critic/score/mean").lines
+
+
 def test_clip_fraction_is_logarithmic_unless_all_zero(make_record: Make) -> None:
     def scale_of(clip: float) -> str:
         figure = plots.draw({"": [make_record(clip=clip)["curves"]]}, "title")
