@@ -161,9 +161,9 @@ def _verdict(outcome: Outcome, extracted: str | None, found: str) -> Verdict:
 def fast(row: Row) -> Verdict | None:
     """The verdict of `grade` where it needs no child process; None elsewhere."""
     gold = gold_text(row)
-    response = row.get("response")
-    text = response if isinstance(response, str) else ""
-    answer, found = extract.answer(text, row.get("prompt"))
+    given, prompt = row.get("response"), row.get("prompt")
+    response = given if isinstance(given, str) else ""
+    answer, found = extract.answer(response, prompt)
     if not gold.strip():
         return _verdict(Outcome.UNGRADABLE, answer, found)
     if answer is None:
@@ -171,11 +171,11 @@ def fast(row: Row) -> Verdict | None:
     outcome = decide(gold, answer)
     if found == "boxes" and outcome is not Outcome.CORRECT:
         # one answer in several forms, 3/2 or 1.5, or further answers
-        boxes = extract.boxes(text, row.get("prompt"))
+        boxes = extract.boxes(response, prompt)
         if all(decide(gold, box) is Outcome.CORRECT for box in boxes):
             outcome = Outcome.CORRECT
     if outcome is Outcome.CORRECT and found == "box":
-        later = extract.after_box(text, row.get("prompt"))
+        later = extract.after_box(response, prompt)
         if later and parse(later[:LONGEST]).readings and decide(answer, later) is Outcome.WRONG:
             outcome = Outcome.WRONG  # \boxed{5}, and then "the answer is 6"
     return None if outcome is None else _verdict(outcome, answer, found)
