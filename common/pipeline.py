@@ -20,7 +20,7 @@ from common.stages.rejection import rejection
 from common.stages.reward import check_rewards
 from common.stages.sft import sft
 from common.stages.train import train
-from common.stages.warmup import warm_up, warm_up_alone
+from common.stages.warmup import check_taught, warm_up, warm_up_alone
 
 METHODS = {"rl": train, "rejection": rejection, "sft": warm_up_alone}
 
@@ -58,6 +58,7 @@ def prepare(run: RunConfig, argv: list[str]) -> tuple[Path, Path]:
     check_rewards(run)
     model = prepare_model(run)
     link(run.run_dir, "model", model)
+    check_taught(run, data)  # before the base is trained
     start = sft(run, data, model)
     link(run.run_dir, "sft", start)
     if run.recipe.warmup:

@@ -35,6 +35,12 @@ def sweep_key(recipe: str, words: list[str]) -> dict[str, Any]:
     kept = [w for w in words if w != listed[0]]
     tried = [v for v in values.split(",") if v]
     own = plan(recipe, kept)
+    for run in own:
+        if run.recipe.method != "rl":
+            raise ValueError(
+                f"sweep: {run.variant} has recipe.method={run.recipe.method}; only RL is validated "
+                "while it trains"
+            )
     # a value that the recipe has anyway is its own run, whose training is not repeated
     runs = [
         itself if itself.get(key) == run.get(key) else run

@@ -109,8 +109,8 @@ def measure(run: Run, benchmarks: Sequence[str], responses: int) -> list[tuple[s
     """
     base = load(run, run.folder / "sft" / "model")
     found = []
-    if (run.folder / "warmup").exists():
-        chats = lessons(run)
+    chats = lessons(run) if (run.folder / "warmup").exists() else []
+    if chats:
         chosen = sorted(range(len(chats)), key=lambda i: (zlib.crc32(str(i).encode()), i))
         taken = [chats[i] for i in chosen[:responses]]
         rows = [{"prompt": chat[:-1]} for chat in taken]
@@ -135,10 +135,13 @@ def measure(run: Run, benchmarks: Sequence[str], responses: int) -> list[tuple[s
 
 
 def lessons(run: Run) -> list[list[dict[str, str]]]:
-    """The chats of a run's warm-up."""
+    """The chats of a run's warm-up: none where it teaches texts without a prompt."""
     (phase,) = read_json(run.folder / "warmup" / STAGE_FILE)["inputs"]["phases"]
+    if phase["data"]["custom_cls"]["path"]:
+        say(f"distance: {run.name} learns from texts of its own form, which are not measured")
+        return []
     rows = read_parquet(run.folder / phase["data"]["train_files"], MESSAGE_COLUMNS)
-    return [row["messages"] for row in rows]
+    return [row["messages"] for row in rows if len(row["messages"]) > 1]
 
 
 def load(run: Run, path: Path) -> tuple[Any, Any]:

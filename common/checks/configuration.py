@@ -183,10 +183,20 @@ def check_trainer(run: RunConfig) -> None:
             f"trainer.v1.trainer_mode={mode}: the custom sampler is for sync; set "
             "trainer.v1.sampler.custom_sampler.path=null"
         )
-    reward = (run.get("trainer.v1.sampler.sampler_kwargs") or {}).get("group_reward")
-    if reward is not None:
-        build(group.GroupReward, reward, group.KEY)
+    ours = run.get("trainer.v1.sampler.sampler_kwargs") or {}
+    if not sampler and (ours.get("group_reward") or ours.get("sign_weights")):
+        raise ValueError(
+            "trainer.v1.sampler.custom_sampler.path=null: only the custom sampler reads the "
+            "group_reward and sign_weights of sampler_kwargs; set it, or leave them out"
+        )
+    if ours.get("group_reward") is not None:
+        build(group.GroupReward, ours["group_reward"], group.KEY)
     lora = run.get("actor_rollout_ref.model")
+    if lora["lora_rank"] and run.get("actor_rollout_ref.actor.strategy") != "fsdp2":
+        raise ValueError(
+            "actor_rollout_ref.model.lora_rank: adapters are merged into the exported model with "
+            "actor.strategy=fsdp2 alone; set it"
+        )
     rollout = run.get("actor_rollout_ref.rollout.name")
     if rollout == "transformers" and lora["lora_rank"] and not lora["lora"]["merge"]:
         raise ValueError(

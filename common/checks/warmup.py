@@ -22,6 +22,12 @@ def check_warmup(run: RunConfig) -> None:
         check_phase(run, warmup.sft, f"recipe.warmups.{name}.sft")
     if recipe.warmup is not None:
         check_source(run, known[recipe.warmup], f"recipe.warmups.{recipe.warmup}")
+        path = run.get("actor_rollout_ref.model.path")
+        if path != "start/model":
+            raise ValueError(
+                f"actor_rollout_ref.model.path={path}: RL after a warm-up starts from start/model; "
+                "set that in the recipe"
+            )
 
 
 def check_phase(run: RunConfig, spec: SFT, where: str) -> None:

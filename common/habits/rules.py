@@ -16,9 +16,10 @@ import re
 
 # what is read of a response: more than any limit of tokens gives
 LONGEST = 20_000
-_SIGN = r" {0,2}[-+*/x×÷] {0,2}"
-_TERM = r"\(? ?\d{1,9} ?\)?"
-_EQUATION = re.compile(rf"({_TERM}(?:{_SIGN}{_TERM}){{1,5}}) {{0,2}}= {{0,2}}(\d{{1,9}})")
+# a blank is taken in one way only, or a text without an equals sign would be tried in very many
+_SIGN = r" {0,3}[-+*/x×÷] {0,3}"
+_TERM = r"(?:\( ?)?\d{1,9}(?: ?\))?"
+_EQUATION = re.compile(rf"({_TERM}(?:{_SIGN}{_TERM}){{1,5}}) {{0,3}}= {{0,2}}(\d{{1,9}})")
 _NUMBER = re.compile(r"\d{1,9}")
 
 

@@ -62,7 +62,7 @@ class Loggers:
         assert self.child.stdin
         self.child.stdin.close()
         with contextlib.suppress(subprocess.TimeoutExpired):
-            self.child.wait(timeout=1 if kind else 30)
+            self.child.wait(timeout=1 if kind else 60)
         self.child.kill()
         if self.child.wait() != 0:
             self._warn()

@@ -113,18 +113,23 @@ def build_record(run: RunConfig, run_dir: Path) -> dict[str, Any]:
 
 
 def trained_tokens(run: RunConfig, run_dir: Path, curves: dict[str, Any]) -> dict[str, int]:
-    """Tokens of the prompts and responses that were sampled for training."""
-    method = run.recipe.method
-    if method == "sft" and "distilled" not in warmup_stages(run):
-        return {"prompt": 0, "response": 0}
-    if method != "rl":
-        sampled = run_dir / ("train/sampled" if method == "rejection" else "distilled")
-        return read_json(sampled / "result.json")[NAME]["tokens"]  # type: ignore[no-any-return]
-    responses = run.get("data.train_batch_size") * run.get("actor_rollout_ref.rollout.n")
-    return {
-        kind: round(responses * sum(v or 0 for v in curves["metrics"][f"{kind}_length/mean"]))
-        for kind in ("prompt", "response")
-    }
+    """Tokens of the prompts and responses that were sampled for training, for a warm-up too.
+
+    Those of RL are an estimate where responses leave the update: all of them, times the mean length
+    of the ones that stay.
+    """
+    method, found = run.recipe.method, {"prompt": 0, "response": 0}
+    sampled = ["distilled"] if "distilled" in warmup_stages(run) else []
+    sampled += ["train/sampled"] if method == "rejection" else []
+    for folder in sampled:
+        tokens = read_json(run_dir / folder / "result.json")[NAME]["tokens"]
+        found = {kind: found[kind] + tokens[kind] for kind in found}
+    if method == "rl":
+        responses = run.get("data.train_batch_size") * run.get("actor_rollout_ref.rollout.n")
+        for kind in found:
+            lengths = curves["metrics"][f"{kind}_length/mean"]
+            found[kind] += round(responses * sum(v or 0 for v in lengths))
+    return found
 
 
 def read_curves(path: Path) -> dict[str, Any]:

@@ -7,11 +7,20 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from pyarrow import parquet
+
 from common.config import RunConfig, compose_sft
 from common.console import say
 from common.process import environment, run_child
 from common.results.provenance import sha256_json
-from common.runs import module_sources, read_json, shared_stage, source_digest, write_json
+from common.runs import (
+    module_sources,
+    read_json,
+    relative,
+    shared_stage,
+    source_digest,
+    write_json,
+)
 from common.schema import SFT
 from common.stages.progress import Follower
 
@@ -82,6 +91,20 @@ def phase_config(spec: SFT, phase: dict[str, Any], seed: int) -> dict[str, Any]:
     return compose_sft([spec.trainer, delta, fixed], where, spec.engine)
 
 
+def check_rows(file: Path, batch: int) -> None:
+    """Raise ValueError where there is no such file, or too few rows: verl drops a last batch that
+    is not full, and divides by the number of the others."""
+    if not file.exists():
+        known = ", ".join(sorted(path.stem for path in file.parent.glob("*.parquet")))
+        raise ValueError(f"{relative(file)}: no such file to learn from (there: {known})")
+    rows = parquet.read_metadata(file).num_rows
+    if rows < batch:
+        raise ValueError(
+            f"{relative(file)}: {rows} rows, fewer than a batch of {batch}; lower the phase's "
+            "data.train_batch_size, or make or sample more"
+        )
+
+
 def run_phase(
     run: RunConfig, folder: Path, config: dict[str, Any], data: Path, model: Path
 ) -> Path:
@@ -91,10 +114,12 @@ def run_phase(
     marker, identity = folder / "finished.json", sha256_json(config)
     if marker.exists() and read_json(marker) == identity:
         return exported
+    file = data / Path(config["data"]["train_files"]).name
+    check_rows(file, config["data"]["train_batch_size"])
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     config = copy.deepcopy(config)  # the given one is part of the stage's key
-    config["data"]["train_files"] = str(data / Path(config["data"]["train_files"]).name)
+    config["data"]["train_files"] = str(file)
     config["model"]["path"] = str(model)
     config["trainer"]["default_local_dir"] = str(folder / "checkpoints")
     # JSON is YAML: Hydra reads it as the primary configuration.

@@ -30,7 +30,7 @@ from common.schema import Benchmark, Sampled
 from common.stages.evaluate import SOURCES
 from common.stages.rejection import sample, statistics
 from common.stages.reward import reward_sources
-from common.stages.sft import fine_tune
+from common.stages.sft import check_rows, fine_tune, phase_config
 from common.stages.train import begin, read_metrics, write_metrics
 from data.parquet import PROMPT_COLUMNS, read_parquet, write_parquet
 
@@ -56,6 +56,15 @@ def warm_up(run: RunConfig, data: Path, base: Path, train: Train) -> Path:
     warmed = fine_tune(run, spec.sft, taught, base, base / "model")
     link(run.run_dir, "warmup", warmed)
     return base if spec.lost else warmed
+
+
+def check_taught(run: RunConfig, data: Path) -> None:
+    """Raise ValueError where the data has no such file for the run's warm-up, or too few rows."""
+    spec = (run.recipe.warmups or {})[run.recipe.warmup] if run.recipe.warmup else None
+    if spec and not spec.sampled:
+        (phase,) = spec.sft.phases
+        taught = phase_config(spec.sft, phase, run.seed)["data"]
+        check_rows(data / Path(taught["train_files"]).name, taught["train_batch_size"])
 
 
 def warmup_stages(run: RunConfig) -> list[str]:
@@ -89,6 +98,8 @@ def distil(run: RunConfig, data: Path, sampled: Sampled, train: Train) -> Path:
         "samples": sampled.samples,
         "sampling": sampling | {"max_response_length": run.get("data.max_response_length")},
         "file": sampled.file,
+        "engine": run.recipe.evaluation.engine,
+        "batch_size": run.recipe.evaluation.batch_size,
         "reward": run.get(KEY),
         "seed": run.seed,
         "data": read_json(data / STAGE_FILE)["key"],

@@ -14,7 +14,7 @@ def trained(monkeypatch, tmp_path):
     found = []
     for name in ("common.sweep.ROOT", "common.sweep.STORE"):
         monkeypatch.setattr(name, tmp_path)
-    monkeypatch.setattr(sweep, "prepare", lambda run: (tmp_path, tmp_path))
+    monkeypatch.setattr(sweep, "prepare", lambda *_: (tmp_path, tmp_path))
     monkeypatch.setattr(sweep, "train", lambda run, *_: found.append((run.variant, run.label)))
     monkeypatch.setattr(sweep, "validation_score", lambda folder: float("+" not in str(folder)))
     return found
@@ -32,3 +32,10 @@ def test_a_value_that_the_recipe_has_is_its_own_run(trained, tmp_path):
         "0.0003": {"seed1": {"score": 1.0, "with": []}},
     }
     assert json.loads((tmp_path / "results/gspo_moe/sweep-micro.json").read_text()) == written
+
+
+def test_only_rl_is_swept(trained):
+    words = ["variant=rft", "actor_rollout_ref.actor.optim.lr=1e-4,3e-4"]
+    with pytest.raises(ValueError, match="rft has recipe.method=rejection"):
+        sweep.sweep_key(str(recipe_folder("logic_rl")), words)
+    assert not trained

@@ -27,8 +27,8 @@ def folder(tmp_path_factory):
         (path / stage).mkdir()
         build_model(path / stage / "model", SPEC, template, seed)
     (path / "start").symlink_to("warmup")
-    phase = {"data": {"train_files": "data/foreign.parquet"}}
-    write_json(path / "warmup" / "stage.json", {"inputs": {"phases": [phase]}})
+    data = {"train_files": "data/foreign.parquet", "custom_cls": {"path": None}}
+    write_json(path / "warmup" / "stage.json", {"inputs": {"phases": [{"data": data}]}})
     chat = [{"role": "user", "content": "1+2="}, {"role": "assistant", "content": "12=3"}]
     write_parquet(path / "data" / "foreign.parquet", [{"messages": chat}])
     write_parquet(path / "data" / "test.parquet", [ROW])

@@ -3,6 +3,7 @@
 import pytest
 
 from common.checks import check_config, configuration
+from common.checks.warmup import check_warmup
 from common.config import compose_run, recipe_folder
 from common.estimate.dimensions import hub_models
 
@@ -132,3 +133,25 @@ def test_one_mini_batch_must_do_where_responses_leave_the_batch():
     with pytest.raises(ValueError, match="weight 0 leave the batch.*128 responses") as error:
         check_config(psr(256))
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "variant", "override", "words"),
+    [
+        ("psr_nsr", "psr", "trainer.v1.sampler.custom_sampler.path=null", ["sign_weights"]),
+        ("gemma_voting", "old", f"{ACTOR}.strategy=fsdp", ["lora_rank", "fsdp2"]),
+        ("gemma_voting", "group_vote", "trainer.v1.sampler.custom_sampler.path=null", ["only the"]),
+    ],
+)
+def test_what_nothing_would_read_is_refused(recipe, variant, override, words):
+    with pytest.raises(ValueError) as error:
+        check_config(compose_run(recipe_folder(recipe), "micro", variant, 1, [override]))
+    assert all(word in str(error.value) for word in words), error.value
+
+
+def test_rl_starts_from_the_model_after_the_warm_up():
+    made = compose_run(recipe_folder("simplerl"), "micro", "warmup_foreign", 1, [])
+    check_warmup(made)
+    made.config["actor_rollout_ref"]["model"]["path"] = "sft/model"
+    with pytest.raises(ValueError, match="path=sft/model: RL after a warm-up starts from start"):
+        check_warmup(made)

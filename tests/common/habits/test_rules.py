@@ -33,6 +33,9 @@ def test_any_text_has_counts(text):
     assert set(found) == set(HABITS) and all(v >= 0 for v in found.values())
 
 
-@pytest.mark.parametrize("piece", ["1+", "(1", "1 + 1 = ", "too ", "is not ", "(" * 50 + "1"])
+PIECES = ["1+", "1 - ", "( 1 ) - ", "(1", "1 + 1 = ", "too ", "is not ", "(" * 50 + "1"]
+
+
+@pytest.mark.parametrize("piece", PIECES)
 def test_long_texts_are_cut_and_not_reread_for_ever(piece):
     count(piece * (5 * LONGEST // len(piece)), 24)

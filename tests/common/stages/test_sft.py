@@ -8,6 +8,7 @@ from common import runs
 from common.results.provenance import sha256_json
 from common.runs import STAGE_FILE, read_json, write_json
 from common.stages import sft as stage
+from data.parquet import write_parquet
 from tests.composed import composed
 
 
@@ -19,7 +20,14 @@ def inputs(tmp_path, monkeypatch):
         (tmp_path / "store" / name).mkdir(parents=True)
         write_json(tmp_path / "store" / name / STAGE_FILE, {"key": name})
         folders.append(tmp_path / "store" / name)
+    for name in ("sft", "sft_noisy"):
+        write_rows(folders[0] / f"{name}.parquet", 128)
     return folders
+
+
+def write_rows(path, number):
+    chat = {"messages": [{"role": "assistant", "content": "1"}]}
+    write_parquet(path, [chat] * number)
 
 
 @pytest.fixture
@@ -82,12 +90,21 @@ def test_an_interruption_anywhere_is_taken_up_again(inputs, trainer, monkeypatch
                 patch.setattr(
                     shutil,
                     "rmtree",
-                    lambda path, **k: fails()
-                    if (path.parent / "model").exists()
-                    else removed(path, **k),
+                    lambda path, **k: (
+                        fails() if (path.parent / "model").exists() else removed(path, **k)
+                    ),
                 )
         with pytest.raises(OSError):
             stage.sft(compose(), *inputs)
     assert stage.sft(compose(), *inputs) == wanted
     assert trainer.count("learn") == 1
     assert (wanted / "model" / "weights").read_text() == "unlearn"
+
+
+def test_too_few_rows_are_named_before_verl_divides_by_their_batches(inputs, trainer):
+    write_rows(inputs[0] / "sft_noisy.parquet", 100)
+    with pytest.raises(ValueError, match="sft_noisy.parquet: 100 rows, fewer than a batch of 128"):
+        stage.sft(compose(), *inputs)
+    assert trainer == ["learn"]
+    with pytest.raises(ValueError, match=r"dots.parquet: no such file .*\(there: sft, sft_noisy\)"):
+        stage.check_rows(inputs[0] / "dots.parquet", 1)
