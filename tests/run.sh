@@ -6,5 +6,5 @@ python=$(bash "$root/common/setup.sh")
 cd -- "$root"
 "$python" -m ruff check .
 "$python" -m mypy
-[ $# -gt 0 ] || set -- -n 2 --dist loadgroup --no-loadscope-reorder
+[ $# -gt 0 ] || set -- -n 2 --dist loadscope --no-loadscope-reorder
 PYTHONPATH=$root${PYTHONPATH:+:$PYTHONPATH} exec "$python" -m pytest "$@"
