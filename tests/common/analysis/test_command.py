@@ -14,12 +14,17 @@ OPTIONS = {
     "coverage": ["--k", "4"],
     "forks": ["--responses", "6"],
 }
+MODELS = ("forks", "distance")  # which load a model for each run
 
 
 @pytest.mark.parametrize("name", ANALYSES)
 def test_every_analysis_writes_and_prints(recipe, request, capsys, name):
-    if name == "forks":
-        request.getfixturevalue("checkpoint")
+    if name in MODELS:
+        model = request.getfixturevalue("checkpoint")
+        for run in recipe.runs.glob("demo/micro/*/seed*"):  # of which `distance` reads the base
+            (run / "sft").mkdir()
+            (run / "sft" / "model").symlink_to(model)
+            (run / "start").symlink_to("sft")
     assert cli.main(["analyse", name, recipe.name, *OPTIONS.get(name, [])]) == 0
     printed = capsys.readouterr()
     assert "nsr" in printed.out and f"analysis/{name}.md" in printed.err
@@ -31,7 +36,7 @@ def test_every_analysis_writes_and_prints(recipe, request, capsys, name):
     first = (folder / f"{name}.png").read_bytes()
     height, width, _ = matplotlib.image.imread(folder / f"{name}.png").shape
     assert width > 400 and height > 150
-    if name == "forks":  # which loads eight models
+    if name in MODELS:
         return
     assert cli.main(["analyse", name, recipe.name, *OPTIONS.get(name, [])]) == 0
     assert (folder / f"{name}.png").read_bytes() == first
