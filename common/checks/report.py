@@ -48,7 +48,8 @@ def check_runs(runs: list[RunConfig]) -> dict[str, dict[str, Any]]:
 def data_files(run: RunConfig) -> list[str]:
     """The parquet files with prompts, below the run's folder."""
     files = [run.get("data.train_files"), run.get("data.val_files")]
-    return files + [b.file for b in run.recipe.evaluation.benchmarks.values()]
+    files += [b.file for b in run.recipe.evaluation.benchmarks.values()]
+    return list(dict.fromkeys(files))
 
 
 def data_warnings(run: RunConfig) -> list[str]:
