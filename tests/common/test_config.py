@@ -272,10 +272,11 @@ def test_every_key_of_ours_is_read_by_something():
     read |= set(re.findall(r'(?:spec|benchmark|work)\["(\w+)"\]', generation))
     texts = [
         p.read_text()
-        for pattern in ("recipes/*/*.yaml", "common/platform/*.yaml")
+        for pattern in ("recipes/**/*.yaml", "common/platform/*.yaml")
         for p in ROOT.glob(pattern)
     ]
-    read |= {m for t in texts for m in re.findall(r"\$\{(?:oc\.select:)?recipe\.(\w+)", t)}
+    paths = [m for t in texts for m in re.findall(r"\$\{(?:oc\.select:)?recipe\.([\w.]+)", t)]
+    read |= {part for path in paths for part in path.split(".")}
     classes = [c for c in vars(schema).values() if isinstance(c, type) and is_dataclass(c)]
     assert len(classes) >= 5
     for cls in classes:
