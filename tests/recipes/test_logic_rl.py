@@ -129,7 +129,10 @@ GOLD = {"Zoey": "knave", "Oliver": "knight"}
 ANSWER = "(1) Zoey is a knave\n(2) Oliver is a knight"
 
 
-def words(answer, thought="Suppose Zoey were a knight. " * 4):
+REASON = "Suppose Zoey were a knight: her claim would hold, and contradict what Oliver says. "
+
+
+def words(answer, thought=REASON * 2):
     return f"{thought}</think>\n<answer>{answer}</answer>"
 
 
