@@ -187,18 +187,13 @@ def _is_integer(value: Any) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def strict_answer(response: str) -> str | None:
-    """The last answer behind the thought; None without one."""
+def _last_answer(response: str) -> tuple[str, str, int, int] | None:
+    """The last answer; what stands behind the thought; where in it the answer and its tags do."""
     part = after_thought(response, "think")
     span = last_span(part, "answer")
-    return part[slice(*span)].strip() if span else None
-
-
-def _taken_back(response: str) -> bool:
-    """Whether the sentence of the last answer denies it."""
-    part = after_thought(response, "think")
-    span = last_span(part, "answer")
-    return span is not None and denied(part, span[0] - len("<answer>"), span[1] + len("</answer>"))
+    if span is None:
+        return None
+    return part[slice(*span)].strip(), part, span[0] - len("<answer>"), span[1] + len("</answer>")
 
 
 def strict_value(expression: str, numbers: list[int]) -> int | Fraction | None:
@@ -227,10 +222,10 @@ def grade_strict(row: Row) -> Verdict:
     if gold is None:
         return Verdict(Outcome.UNGRADABLE, 0.0)
     numbers, target = gold
-    response = row["response"] or ""
-    answer = strict_answer(response)
-    if answer is None or strict_value(answer, numbers) != target or _taken_back(response):
-        return Verdict(Outcome.WRONG, 0.0, answer, {"format": float(answer is not None)})
+    found = _last_answer(row["response"] or "")
+    answer = found[0] if found else None
+    if found is None or strict_value(found[0], numbers) != target or denied(*found[1:]):
+        return Verdict(Outcome.WRONG, 0.0, answer, {"format": float(found is not None)})
     return Verdict(Outcome.CORRECT, 1.0, answer, {"format": 1.0})
 
 

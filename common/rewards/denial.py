@@ -48,10 +48,8 @@ _HINTS_BEFORE = frozenset(
     | {"doesnt", "cant", "wont", "t", "maybe", "perhaps", "possibly", "probably", "presumably"}
     | {"doubt", "doubtful", "unlikely", "unsure", "impossible", "deny", "refuse", "nobody", "no"}
     | {"far", "rather", "instead", "anything", "guess", "guessing", "wrong", "false", "incorrect"}
-    | {"untrue", "mistaken", "bad", "might", "may", "could", "ne", "neq", "example", "instance"}
-    | {"g", "such", "sout", "st", "cancel", "xcancel", "phantom"}
+    | {"untrue", "mistaken", "bad", "might", "may", "could", "ne", "neq"}
 )
-_SIGNS_BEFORE = re.compile(r"[~<%≠]")
 _HINTS_AFTER = frozenset(
     {"not", "t", "cannot", "never", "no", "nope", "nah", "wrong", "false", "incorrect", "untrue"}
     | {"mistaken", "invalid", "rejected", "nonsense", "unlikely", "lie", "lied", "lying"}
@@ -77,21 +75,18 @@ _DENYING = _pattern(
     r"|\b(?:this|following|next)(?: \w+)? is (?:false|untrue|wrong|incorrect)(?=[^\w.!?]*\Z)",
     r"|\\neq?(?![a-z])|\\not(?![a-z])|≠",
 )
-_LONGEST_DENYING = 40  # characters
 # What may stand between a denying word and the answer that it denies.
-_GOVERNED_WORDS = frozenset(
-    _words(
-        """is are was were be been being am s it its that this the a an to equal equals exactly
+_GOVERNED_WORDS = _words(
+    """is are was were be been being am s it its that this the a an to equal equals exactly
         really truly actually simply just quite answer result value final correct right true case
         think thinking believe say claim said consider suppose suggest mean know sure certain
         certainly convinced would will could can might may should must have has do does as in any
         way all of course my our your here there even close near solution choice option equivalent
         necessarily you i we he she they number always if whether x y n displaystyle quad boxed"""
-    ).split("|")
 )
-_GOVERNED = _pattern(r"(?:[^\w.,;:!?]|\b(?:", "|".join(_GOVERNED_WORDS), r")\b)*[^\w.!?]*")
-_NUMBER_OR_WORD = re.compile(r"\w+")
-_SENTENCE_END = re.compile(r"[.!?](?:\s|\Z)|\n[ \t]*\n|[.!?]?\*\*|\n(?=[#*-])")
+_GOVERNED = _pattern(r"(?:[^\w.,;:!?]|\b(?:", _GOVERNED_WORDS, r")\b)*[^\w.!?]*")
+_ENDS = (". ", "! ", "? ", ".\n", "!\n", "?\n")  # of a sentence
+_LINE_END = re.compile(r"\n[ \t]*\n|\*\*|\n(?=[#*-])")
 _UNTRUE = _pattern(  # from the beginning of the sentence to the answer
     r"\W*(?:(?:it is|it's|it was|that is)(?: \w+)? (?:not|false|wrong|untrue|incorrect|never)",
     r"(?: (?:true|right|correct|the case))? that\b",
@@ -99,14 +94,14 @@ _UNTRUE = _pattern(  # from the beginning of the sentence to the answer
     r"|(?:i|we) (?:do not|don'?t|cannot|can'?t|would not|wouldn'?t|doubt|deny|refuse)\b",
     r"[^,;]*\b(?:answer|that|it)\b)[^,;]*\Z",
 )
+_DOUBTS = ("sure", "certain", "guessing", "know", "no idea")  # one of them is in what follows
 _UNSURE = _pattern(
     r"\bi(?:(?: am|'?m) (?:not (?:sure|certain)|unsure|guessing)|(?: do not| don'?t) know",
     r"| have no idea)\b[^.!?\n]{0,40}[.!?]?[^.!?]{0,30}\Z",
 )
-_SET_ASIDE = _pattern(  # struck out, a comment, an example
-    r"(?:~~|<(?:s|del|strike)>|<!--|\\(?:sout|st|cancel|xcancel|phantom)|(?<!\\)%)[ \t$]*\Z",
-    r"|\b(?:for example|for instance|e\.g\.|such as)\W*\Z",
-)
+# The end of a text before an answer that is struck out, in a comment, or an example.
+_STRUCK = ("~~", "<s>", "<del>", "<strike>", "<!--", "\\sout", "\\st", "\\cancel", "\\phantom", "%")
+_EXAMPLE = ("for example", "for instance", "e.g", "such as")
 _ASKS = _pattern(
     r"\W*(?:(?:so|but|and|then|or|hmm|well|wait)\b\W*)?(?:",
     _words("is are was were could would can might does do did should will"),
@@ -187,33 +182,28 @@ def denied(text: str, start: int, end: int) -> bool:
         return False
     return any(p.match(after) for p in (_PREDICATE, _QUESTION, _BARE, _NEXT)) or bool(
         _LATER.search(after)
-        or ("?" in after and _ASKS.match(_sentence(before)) and _ASKED.match(after))
+        or ("?" in after and _ASKS.match(_line(before)) and _ASKED.match(after))
     )
 
 
 def _denied_before(before: str) -> bool:
-    words, near = frozenset(_WORD.findall(before)), max(len(before) - _LONGEST_DENYING, 0)
-    if _HINTS_BEFORE.isdisjoint(words) and not _SIGNS_BEFORE.search(before, near):
+    if any(map(before.__contains__, _DOUBTS)) and _UNSURE.search(before):
+        return True
+    end = before.rstrip(" \t$")
+    if end.endswith(_STRUCK) and not end.endswith("\\%"):
+        return True
+    if end.rstrip(" \n.,:").endswith(_EXAMPLE):
+        return True
+    sentence = before[max(map(before.rfind, _ENDS)) + 1 :]  # of an earlier one nothing governs
+    words = _WORD.findall(sentence)
+    if _HINTS_BEFORE.isdisjoint(words) and "≠" not in sentence:
         return False
-    for word in _DENYING.finditer(before, max(_governed_from(before) - _LONGEST_DENYING, 0)):
-        if _GOVERNED.fullmatch(before, word.end()):
+    for word in _DENYING.finditer(sentence):
+        if _GOVERNED.fullmatch(sentence, word.end()):
             return True
-    return bool(
-        _SET_ASIDE.search(before, near)
-        or ("i" in words and _UNSURE.search(before))
-        or (not words.isdisjoint(("that", "it", "answer")) and _UNTRUE.match(_sentence(before)))
-    )
+    return _UNTRUE.match(_line(sentence)) is not None
 
 
-def _governed_from(before: str) -> int:
-    """Where the words that a denial may govern begin, at the end of `before`."""
-    at = len(before)
-    for word in reversed(list(_NUMBER_OR_WORD.finditer(before))):
-        if word[0] not in _GOVERNED_WORDS:
-            break
-        at = word.start()
-    return at
-
-
-def _sentence(before: str) -> str:
-    return _SENTENCE_END.split(before.rstrip())[-1]
+def _line(before: str) -> str:
+    """What of the text before an answer begins after a blank line or a heading."""
+    return _LINE_END.split(before[max(map(before.rfind, _ENDS)) + 1 :].rstrip())[-1]
