@@ -84,6 +84,8 @@ _GOVERNED_WORDS = _words(
         way all of course my our your here there even close near solution choice option equivalent
         necessarily you i we he she they number always if whether x y n displaystyle quad boxed"""
 )
+_GOVERNED_SET = frozenset(_GOVERNED_WORDS.split("|"))
+_LONGEST_DENYING = 4  # words: "this answer is wrong"
 _GOVERNED = _pattern(r"(?:[^\w.,;:!?]|\b(?:", _GOVERNED_WORDS, r")\b)*[^\w.!?]*")
 _ENDS = (". ", "! ", "? ", ".\n", "!\n", "?\n")  # of a sentence
 _LINE_END = re.compile(r"\n[ \t]*\n|\*\*|\n(?=[#*-])")
@@ -198,8 +200,14 @@ def _denied_before(before: str) -> bool:
     words = _WORD.findall(sentence)
     if _HINTS_BEFORE.isdisjoint(words) and "≠" not in sentence:
         return False
-    for word in _DENYING.finditer(sentence):
-        if _GOVERNED.fullmatch(sentence, word.end()):
+    governed = len(words)  # from here on words may be governed; a denial ends just before one
+    while governed and words[governed - 1] in _GOVERNED_SET:
+        governed -= 1
+    at = len(sentence)
+    for word in reversed(words[max(governed - _LONGEST_DENYING, 0) :]):
+        at = sentence.rfind(word, 0, at)
+    for found in _DENYING.finditer(sentence, at if words else 0):
+        if _GOVERNED.fullmatch(sentence, found.end()):
             return True
     return _UNTRUE.match(_line(sentence)) is not None
 
