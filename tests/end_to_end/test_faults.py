@@ -43,6 +43,6 @@ def test_a_killed_run_ends_like_one_that_was_not(checkout, undisturbed):
     for outcome in chain.outcomes:
         assert outcome.orphans == 0, chain.left
         assert outcome.weights_equal, (outcome, chain.differences)
-        assert outcome.metrics_equal, outcome
+        assert outcome.metrics_equal, (outcome, chain.differences)
     assert steps_logged(undisturbed) == [0, 1, 2]
     assert "interrupted; nothing is lost" in chain.outcomes[1].error

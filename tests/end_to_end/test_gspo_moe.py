@@ -31,6 +31,7 @@ READ = (
     ".venv/bin/python -m common check gspo_moe scale=node8",
     ".venv/bin/python -m common data list",
     ".venv/bin/python -m common grade --list",
+    ".venv/bin/python -m common habits --help",
     ".venv/bin/python -m common --help",
 )
 # MAIN trains these arms and their twins, five minutes for the same code; the other runs this suite
