@@ -28,7 +28,6 @@ def _pattern(*parts: str) -> re.Pattern[str]:
 
 _INVISIBLE = re.compile("[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff]")
 _FACES = re.compile(r"\\(?:text[a-z]*|math(?:rm|bf|it|sf)|emph|mbox|bf|it)(?![a-z])\s*|\\[,;:! ]")
-_BLANKS = re.compile(r"[ \t]{2,}")
 _WORD = re.compile(r"[a-z]+")
 
 
@@ -38,8 +37,10 @@ def _plain(text: str) -> str:
     text = text.lower()
     if "\\" in text:
         text = _FACES.sub(" ", text)
-    text = text.replace("{", "").replace("}", "")
-    return _BLANKS.sub(" ", text) if "  " in text or "\t" in text else text
+    text = text.replace("{", "").replace("}", "").replace("\t", " ")
+    while "  " in text:
+        text = text.replace("  ", " ")
+    return text
 
 
 # Without one of these words or signs nothing is denied: most texts need no expression at all.
@@ -96,7 +97,6 @@ _UNTRUE = _pattern(  # from the beginning of the sentence to the answer
     r"|(?:i|we) (?:do not|don'?t|cannot|can'?t|would not|wouldn'?t|doubt|deny|refuse)\b",
     r"[^,;]*\b(?:answer|that|it)\b)[^,;]*\Z",
 )
-_DOUBTS = ("sure", "certain", "guessing", "know", "no idea")  # one of them is in what follows
 _UNSURE = _pattern(
     r"\bi(?:(?: am|'?m) (?:not (?:sure|certain)|unsure|guessing)|(?: do not| don'?t) know",
     r"| have no idea)\b[^.!?\n]{0,40}[.!?]?[^.!?]{0,30}\Z",
@@ -189,7 +189,8 @@ def denied(text: str, start: int, end: int) -> bool:
 
 
 def _denied_before(before: str) -> bool:
-    if any(map(before.__contains__, _DOUBTS)) and _UNSURE.search(before):
+    doubtful = "sure" in before or "certain" in before or "guessing" in before or "know" in before
+    if (doubtful or "no idea" in before) and _UNSURE.search(before):
         return True
     end = before.rstrip(" \t$")
     if end.endswith(_STRUCK) and not end.endswith("\\%"):
