@@ -87,7 +87,7 @@ def phase_config(spec: SFT, phase: dict[str, Any], seed: int) -> dict[str, Any]:
         "engine": {"seed": seed},
         "checkpoint": {"save_contents": ["model", "optimizer", "extra", "hf_model"]},
     }
-    where = f"recipe.sft.phases.{phase['name']}"
+    where = f"phase {phase['name']} of SFT"  # of the base or of a warm-up
     return compose_sft([spec.trainer, delta, fixed], where, spec.engine)
 
 

@@ -155,3 +155,10 @@ def test_rl_starts_from_the_model_after_the_warm_up():
     made.config["actor_rollout_ref"]["model"]["path"] = "sft/model"
     with pytest.raises(ValueError, match="path=sft/model: RL after a warm-up starts from start"):
         check_warmup(made)
+
+
+def test_an_unknown_key_of_a_phase_names_the_phase():
+    made = compose_run(recipe_folder("simplerl"), "micro", "warmup_foreign", 1, [])
+    made.recipe.warmups["foreign"].sft.phases[0]["optim"]["lrr"] = 1.0
+    with pytest.raises(ValueError, match="phase warmup of SFT: .* key optim.lrr; did you mean"):
+        check_warmup(made)
