@@ -22,6 +22,10 @@ HELD_OUT_SEED = 20250303
 # Of the base's texts: calculations that reach the target, results of given calculations with their
 # comparison, and answers with and without a calculation. The base can answer, but seldom does.
 BASE = {"worked": 0.4, "compared": 0.5, "answered": 0.05, "guessed": 0.05}
+WRONG = 0.6  # of the compared results
+# Up to two calculations with their comparisons are given before a compared one. Without them a
+# model learns from the priming sets, where the third try is always right, to call any third one so.
+GIVEN = 2
 EASY = (1, 9)  # targets of the texts of `curated` and `minimized`, which no other puzzle has
 
 
@@ -101,8 +105,10 @@ def _base_text(rng: random.Random, puzzle: Puzzle, noise: float) -> tuple[str, s
     (kind,) = rng.choices(list(BASE), list(BASE.values()))
     prompt, response = puzzle.prompt, attempt.worked
     if kind == "compared":
-        wrong = puzzle.wrong if rng.random() < 0.75 else []
-        attempt = rng.choice(wrong) if wrong else attempt
+        wrong = puzzle.wrong
+        for given in rng.sample(wrong, min(rng.randint(0, GIVEN), len(wrong))):
+            prompt += f"{given.worked}{traces.verdict(given, puzzle.target)}~"
+        attempt = rng.choice(wrong) if wrong and rng.random() < WRONG else attempt
         prompt += attempt.worked[:-1]
         response = attempt.worked[-1] + traces.verdict(attempt, puzzle.target)
     elif kind == "answered":
