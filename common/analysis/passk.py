@@ -134,11 +134,26 @@ class Benchmark:
     bases: dict[str, Curve]
 
 
-def benchmarks(selection: Selection) -> list[Benchmark]:
-    """The curves of every benchmark that all runs share."""
+def shared(selection: Selection) -> tuple[list[str], list[str]]:
+    """Names of the benchmarks that all runs have: of the same problems, and of a seed's own.
+
+    Raises: ValueError when there are only such as have other problems in other seeds.
+    """
     names = set.intersection(*(set(r.problems) for r in selection.runs))
-    found = []
+    same: list[str] = []
+    own: list[str] = []
     for name in sorted(n for n in names if n + BASE in names):
+        problems = {frozenset(r.problems[name]["id"]) for r in selection.runs}
+        (same if len(problems) == 1 else own).append(name)
+    if own and not same:
+        raise ValueError(f"{', '.join(own)}: seeds have other problems; name one with seed=")
+    return same, own
+
+
+def benchmarks(selection: Selection, names: Sequence[str]) -> list[Benchmark]:
+    """The curves of every named benchmark."""
+    found = []
+    for name in names:
         both = (name, name + BASE)
         ks = k_grid(min(min(r.problems[n]["n"]) for r in selection.runs for n in both))
 
@@ -157,7 +172,9 @@ def benchmarks(selection: Selection) -> list[Benchmark]:
 
 def analyse(selection: Selection) -> Analysis:
     """The tables, the figure and the JSON of one selection of runs."""
-    found = benchmarks(selection)
+    names, own = shared(selection)
+    found = benchmarks(selection, names)
+    notes = [f"Not here, since seeds have other problems: {', '.join(own)}."] if own else []
     at_k, at_ends, pairs, values = [], [], [], {}
     for benchmark in found:
         ks, entries = benchmark.ks, {}
@@ -232,7 +249,7 @@ def analyse(selection: Selection) -> Analysis:
             "at matched pass@1", "benchmark | a | b | K | a - b at 1 | a - b at K | CI over", pairs
         ),
     ]
-    return Analysis("passk", title, tables, NOTES, values, draw(found, title))
+    return Analysis("passk", title, tables, NOTES + notes, values, draw(found, title))
 
 
 def draw(found: list[Benchmark], title: str) -> Figure:

@@ -80,8 +80,18 @@ def draw(arms: dict[str, list[Curves]], title: str) -> Figure:
             axes.text(0.5, 1.03, key, transform=axes.transAxes, ha="center", **_SMALL)
         figure.suptitle(title, fontsize=12)
         if list(arms) != [""]:
-            lines = [Line2D([], [], linewidth=2, **style(i)) for i in range(len(arms))]
-            figure.legend(lines, list(arms), loc="outside lower center", ncols=4, frameon=False)
+            shown = {  # an arm without RL may have none of these metrics
+                arm: Line2D([], [], linewidth=2, **style(i))
+                for i, (arm, seeds) in enumerate(arms.items())
+                if any(_aligned(seeds, metric)[0].size for metric, _, _ in panels)
+            }
+            figure.legend(
+                list(shown.values()),
+                list(shown),
+                loc="outside lower center",
+                ncols=4,
+                frameon=False,
+            )
     return figure
 
 
@@ -104,7 +114,7 @@ def _panels(arms: dict[str, list[Curves]]) -> list[tuple[str, str, bool]]:
 
 def panel(axes: Axes, arms: dict[str, list[Curves]], metric: str, logarithmic: bool) -> None:
     """One metric of every arm over the steps: mean over its seeds, band from lowest to highest."""
-    highest = []
+    highest, last = [], 0
     for i, seeds in enumerate(arms.values()):
         steps, values_ST = _aligned(seeds, metric)
         if steps.size == 0:
@@ -121,6 +131,7 @@ def panel(axes: Axes, arms: dict[str, list[Curves]], metric: str, logarithmic: b
                 steps, low, high, where=high >= low, color=look["color"], alpha=0.13, linewidth=0
             )
         highest.append(mean.max())
+        last = max(last, steps[-1])  # an arm that logs other metrics may be longer
     if not highest:
         axes.text(0.5, 0.5, "not logged", transform=axes.transAxes, ha="center", color="#777777")
         axes.set_xticks([])
@@ -131,7 +142,6 @@ def panel(axes: Axes, arms: dict[str, list[Curves]], metric: str, logarithmic: b
         axes.yaxis.set_major_formatter(_PlainLog())
         axes.yaxis.set_minor_formatter(_PlainLog(minor_thresholds=(1, 0.4)))
     axes.set_xlabel("step", fontsize=9)
-    last = max(step for seeds in arms.values() for c in seeds for step in c["steps"])
     axes.set_xlim(0, max(last, 1))
     axes.tick_params(which="both", labelsize=9)
     axes.grid(color="#dddddd", linewidth=0.6)

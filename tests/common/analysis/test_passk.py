@@ -8,12 +8,14 @@ import pytest
 
 from common.analysis.passk import (
     Curve,
+    analyse,
     benchmarks,
     curve,
     efficiency_gap,
     k_grid,
     matched,
     overtaken_at,
+    shared,
 )
 from common.analysis.runs import select
 from common.results.statistics import UNBOUNDED
@@ -97,10 +99,21 @@ def test_matched_are_the_pairs_within_the_tolerance():
 
 def test_arms_of_one_base_share_its_curve_and_others_have_their_own(recipe):
     (selection,) = select(recipe.name, [], responses=False)
-    found = {b.name: b for b in benchmarks(selection)}
+    found = {b.name: b for b in benchmarks(selection, ["test", "swapped"])}
     assert set(found) == {"test", "swapped"} and found["test"].ks == [1, 2, 4, 8]
     assert list(found["test"].models) == ["before RL", "nsr", "psr"]
+    assert shared(selection) == (["swapped", "test"], [])
     selection.runs[0].problems["test@base"]["c"][0] ^= 1
-    found = {b.name: b for b in benchmarks(selection)}
+    found = {b.name: b for b in benchmarks(selection, ["test", "swapped"])}
     assert list(found["test"].models) == ["before RL, nsr", "before RL, psr", "nsr", "psr"]
     assert found["test"].bases["psr"].ids == found["test"].models["before RL, psr"].ids
+
+
+def test_a_benchmark_that_every_seed_has_of_its_own_is_left_out_and_named(recipe):
+    (selection,) = select(recipe.name, [], responses=False)
+    selection.runs[0].problems["test"]["id"][0] = "another"
+    assert shared(selection) == (["swapped"], ["test"])
+    assert "seeds have other problems: test." in analyse(selection).notes[-1]
+    selection.runs[0].problems["swapped"]["id"][0] = "another"
+    with pytest.raises(ValueError, match="swapped, test: seeds have other problems"):
+        shared(selection)
