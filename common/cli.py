@@ -11,6 +11,7 @@ import json
 import signal
 import sys
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any
 
 from common.console import fail, say
@@ -34,9 +35,12 @@ def parser() -> argparse.ArgumentParser:
     )
     verbs = main.add_subparsers(dest="verb", required=True, metavar="VERB")
 
-    def verb(name: str, text: str, words: bool = True) -> argparse.ArgumentParser:
+    def verb(
+        name: str, text: str, words: bool = True, optional: bool = False
+    ) -> argparse.ArgumentParser:
         sub = verbs.add_parser(name, help=text, description=text)
-        sub.add_argument("recipe", help="a name under recipes/, or a recipe's folder")
+        about = "a name under recipes/, or a recipe's folder" + ("; default: all" * optional)
+        sub.add_argument("recipe", nargs="?" if optional else None, help=about)
         if words:
             sub.add_argument("words", nargs="*", help="scale=, variant=, seed=, and overrides")
         sub.add_argument("--json", action="store_true", help="print JSON on standard output")
@@ -50,9 +54,22 @@ def parser() -> argparse.ArgumentParser:
     check.add_argument(
         "--strict", action="store_true", help="what is missing here (GPUs, data, disk) is an error"
     )
-    verb("table", "Table and verdicts from the records; writes page and figures.", words=False)
+    text = "Table and verdicts from the records; writes pages and figures."
+    verb("table", text, words=False, optional=True)
     verb("claims", "The verdict on each claim, from the committed records.", words=False)
     verb("plot", "Draw the figures again from the committed records.", words=False)
+    text = "Compute the committed results again from their counts; exit code 1 names what differs."
+    verb("verify", text, words=False, optional=True)
+    text = "Copy a recipe's folder to try an idea in; its results are shown beside the parent's."
+    verb("fork", text, words=False).add_argument("new", help="the name of the copy")
+    text = "In which keys two recipes, variants or runs differ: algorithmic, scale, logging."
+    diff = verbs.add_parser("diff", help=text, description=text)
+    where = "RECIPE[/SCALE][/VARIANT], a record's file or a run's folder"
+    diff.add_argument("a", help=where)
+    diff.add_argument("b", help="the same, or `paper`: the paper's setting of A's recipe")
+    text = "Versions, GPUs, Ray, disk, hub: a report to paste into an issue, within five seconds."
+    for sub in (diff, verbs.add_parser("doctor", help=text, description=text)):
+        sub.add_argument("--json", action="store_true", help="print JSON on standard output")
     sweep = verb("sweep", "Train one key at several values (key=a,b,c); score on validation.")
     sweep.epilog = "The score is the mean of the last two validations; the test set is not read."
     from common.analysis import command as analyses
@@ -110,6 +127,10 @@ def _verb(name: str) -> Callable[[argparse.Namespace], int]:
         "table": results,
         "claims": results,
         "plot": results,
+        "verify": verify,
+        "fork": fork,
+        "diff": diff,
+        "doctor": doctor,
         "sweep": sweep,
         "data": data,
         "analyse": analyse,
@@ -161,7 +182,71 @@ def results(arguments: argparse.Namespace) -> int:
     from common.config import recipe_folder
     from common.results import report
 
-    report.show(recipe_folder(arguments.recipe), arguments.verb, arguments.json)
+    if arguments.recipe is None:
+        found = {made.recipe: made.as_json() for made in report.publish_all()}
+        if arguments.json:
+            print(json.dumps(found, indent=2))
+    else:
+        report.show(recipe_folder(arguments.recipe), arguments.verb, arguments.json)
+    return 0
+
+
+def verify(arguments: argparse.Namespace) -> int:
+    from common.config import ROOT, recipe_folder, recipe_folders
+    from common.results import verify as checks
+
+    folder, done = ROOT / "results", []
+    if arguments.recipe is None:
+        every = checks.verify_all(recipe_folders(), folder)
+    else:
+        every = iter([checks.verify(recipe_folder(arguments.recipe), folder)])
+    for found in every:
+        done.append(found)
+        for fault in found.faults:
+            fail(fault.line)
+        if not arguments.json and not found.faults:
+            print(found.line)
+    if arguments.json:
+        print(json.dumps([asdict(found) for found in done], indent=2))
+    return 1 if any(found.faults for found in done) else 0
+
+
+def fork(arguments: argparse.Namespace) -> int:
+    from common.config import recipe_folder
+    from common.fork import fork as copy
+
+    parent = recipe_folder(arguments.recipe)
+    folder = copy(parent, arguments.new)
+    found = {"recipe": folder.name, "forked_from": parent.name}
+    if arguments.json:
+        print(json.dumps(found, indent=2))
+    say(f"recipes/{folder.name}: change it, then `bash recipes/{folder.name}/run.sh`")
+    return 0
+
+
+def diff(arguments: argparse.Namespace) -> int:
+    from rich.console import Console
+
+    from common.differences import compare, show, side
+
+    a = side(arguments.a)
+    b = side(arguments.b, a)
+    found = compare(a, b)
+    if arguments.json:
+        print(json.dumps([asdict(d) for d in found], indent=2))
+    else:
+        show(a, b, found, Console(width=None if sys.stdout.isatty() else 140))
+    return 0
+
+
+def doctor(arguments: argparse.Namespace) -> int:
+    from common.doctor import report
+
+    found = report()
+    if arguments.json:
+        print(json.dumps(found, indent=2))
+    else:
+        print("\n".join(f"- {what}: {text}" for what, text in found.items()))
     return 0
 
 

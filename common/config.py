@@ -121,11 +121,16 @@ def recipe_folder(name: str) -> Path:
     recipes = ROOT / "recipes"
     folder = Path(name) if (Path(name) / "recipe.yaml").is_file() else recipes / name
     if not (folder / "recipe.yaml").is_file():
-        known = sorted(p.parent.name for p in recipes.glob("*/recipe.yaml"))
+        known = [path.name for path in recipe_folders()]
         raise ValueError(
             f"no recipe {name!r} under recipes/ (there: {', '.join(known)}){suggest(name, known)}"
         )
     return folder.resolve()
+
+
+def recipe_folders() -> list[Path]:
+    """The folders of all recipes."""
+    return sorted(path.parent for path in (ROOT / "recipes").glob("*/recipe.yaml"))
 
 
 def choices(folder: Path, group: str) -> list[str]:

@@ -63,10 +63,19 @@ def read_json(path: Path) -> Any:
 
 def write_json(path: Path, value: Any) -> None:
     """Atomic: readers see the old file or the whole new one."""
+    write_text(path, json_text(value))
+
+
+def json_text(value: Any) -> str:
+    """How `write_json` writes a value: equal values give equal bytes."""
+    return json.dumps(value, indent=2, sort_keys=True) + "\n"
+
+
+def write_text(path: Path, text: str) -> None:
+    """Atomic: readers see the old file or the whole new one."""
     partial = path.with_name(path.name + ".partial")
-    with partial.open("w") as file:
-        json.dump(value, file, indent=2, sort_keys=True)
-        file.write("\n")
+    with partial.open("w", encoding="utf-8") as file:
+        file.write(text)
         file.flush()
         os.fsync(file.fileno())
     os.replace(partial, path)

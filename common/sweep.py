@@ -13,6 +13,7 @@ from rich.table import Table
 from common.config import ROOT, recipe_folder, split_words
 from common.pipeline import plan, prepare
 from common.process import end_left_over
+from common.results.seal import read_sealed, sealed
 from common.runs import STORE, locked, relative, write_json
 from common.stages.train import read_metrics, train
 
@@ -58,11 +59,11 @@ def sweep_key(recipe: str, words: list[str]) -> dict[str, Any]:
         entry = {"score": validation_score(run.run_dir), "with": others}
         lock = STORE / f"{folder.name}-{path.stem}.lock"
         with locked(lock, "sweep: another one is writing; waiting"):
-            found = json.loads(path.read_text()) if path.exists() else {}
+            found = read_sealed(path) if path.exists() else {}
             arm = found.setdefault(run.variant, {}).setdefault(key, {})
             arm.setdefault(str(run.get(key)), {})[f"seed{run.seed}"] = entry
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_json(path, found)
+            write_json(path, sealed(found))
     show(found, key, f"sweep of {folder.name}, {runs[0].scale}")
     return found
 

@@ -20,7 +20,8 @@ from benchmarks.graders import agreement, page, throughput
 from common.config import ROOT
 from common.console import fail, say
 from common.results import provenance
-from common.runs import now, read_json, write_json
+from common.results.seal import read_sealed, sealed
+from common.runs import now, write_json
 
 FOLDER = ROOT / "results"
 PACKAGES = ("math-verify", "latex2sympy2-extended", "sympy", "verl", "lm-eval")
@@ -49,16 +50,16 @@ def main() -> int:
         fail(f"{unknown[0]}: no such section; there is {', '.join(measures)}")
         return 2
     path = FOLDER / "graders.json"
-    report: dict[str, Any] = read_json(path) if path.exists() else {}
+    report: dict[str, Any] = read_sealed(path) if path.exists() else {}
     code = code_state()  # before the report itself is a change
     for name in sections:
         say(f"graders: {name}")
         load = os.getloadavg()[0]
         found = measures[name]()
         report[name] = {"found": found, "origin": origin() | {"code": code, "load": round(load, 2)}}
-        write_json(path, report)
+        write_json(path, sealed(report))
     judged = yaml.safe_load((FOLDER / "graders_judged.yaml").read_text())
-    (FOLDER / "graders.md").write_text(page.render(read_json(path), judged))
+    (FOLDER / "graders.md").write_text(page.render(read_sealed(path), judged))
     say(f"graders: {path.with_suffix('.md').relative_to(ROOT)}")
     return 0
 

@@ -5,8 +5,13 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
+from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from common.analysis.report import Analysis
+    from common.analysis.runs import Selection
 
 ANALYSES = {  # name: (module, from saved responses or from records, help)
     "passk": ("passk", False, "pass@k with bands, and paired differences from before RL"),
@@ -60,18 +65,28 @@ def run(arguments: argparse.Namespace) -> int:
 
     Raises: ValueError naming what is missing and the command that makes it.
     """
+    from common.analysis import runs
     from common.analysis.report import publish
+    from common.results.report import write_page
+
+    values = {}
+    for selection, analysis in analyses(arguments):
+        values[selection.scale] = publish(analysis, selection.output, quiet=arguments.json)
+        if selection.folder and selection.output.is_relative_to(runs.RESULTS):
+            write_page(selection.folder, runs.RESULTS)  # it shows the figure
+    if arguments.json:
+        print(json.dumps(values, indent=2))
+    return 0
+
+
+def analyses(arguments: argparse.Namespace) -> Iterator[tuple[Selection, Analysis]]:
+    """The runs and the analysis of every scale that the words name."""
     from common.analysis.runs import select
 
     module, from_responses, _ = ANALYSES[arguments.analysis]
     options = {k: v for k, v in vars(arguments).items() if k not in COMMON and v is not None}
     given = [f"--{k} {','.join(v) if isinstance(v, list) else v}" for k, v in options.items()]
     words = ["python -m common analyse", arguments.analysis, arguments.recipe, *arguments.words]
-    values = {}
     for selection in select(arguments.recipe, arguments.words, from_responses):
         analyse = importlib.import_module(f"common.analysis.{module}").analyse
-        analysis = replace(analyse(selection, **options), command=" ".join([*words, *given]))
-        values[selection.scale] = publish(analysis, selection.output, quiet=arguments.json)
-    if arguments.json:
-        print(json.dumps(values, indent=2))
-    return 0
+        yield selection, replace(analyse(selection, **options), command=" ".join([*words, *given]))

@@ -17,9 +17,11 @@ from rich.table import Table as RichTable
 
 from common.console import say
 from common.results.plots import save
+from common.results.provenance import sha256_file
 from common.results.rows import Estimate
+from common.results.seal import sealed
 from common.results.tables import finite, markdown
-from common.runs import relative, write_json
+from common.runs import relative, write_json, write_text
 
 
 @dataclass(frozen=True)
@@ -55,14 +57,17 @@ class Analysis:
 def publish(analysis: Analysis, folder: Path, quiet: bool) -> dict[str, Any]:
     """Write `<name>.md`, `.json` and `.png` into the folder, and print the tables unless `quiet`.
 
-    Returns: the JSON's values.
+    The JSON holds the values, the command that makes them, and the hashes of page and figure.
+    Returns: the values.
     """
     folder.mkdir(parents=True, exist_ok=True)
     values = finite(analysis.values)
-    write_json(folder / f"{analysis.name}.json", values)
-    save(analysis.figure, folder / f"{analysis.name}.png")
-    page = folder / f"{analysis.name}.md"
-    page.write_text(analysis.page(), encoding="utf-8")
+    page, drawn = folder / f"{analysis.name}.md", folder / f"{analysis.name}.png"
+    save(analysis.figure, drawn)
+    write_text(page, analysis.page())
+    files = {path.name: sha256_file(path) for path in (page, drawn)}
+    written = {"command": analysis.command, "files": files, "values": values}
+    write_json(folder / f"{analysis.name}.json", sealed(written))
     if not quiet:
         # a file has no width: wide enough that no interval is broken
         show(analysis, Console(width=None if sys.stdout.isatty() else 140))

@@ -11,6 +11,7 @@
       expression: "mean(gspo, 'actor/pg_clipfrac') / mean(grpo, 'actor/pg_clipfrac')"
       band: [10, null]             # the claim holds inside; null is no limit
       scales: [node8]              # optional: the scales that have what the expression measures
+      headline: true               # optional: one of the few that results/README.md lists
 
 A mechanism is judged at every scale. An outcome (which method ends higher) is judged against the
 paper at the paper's scales only, those called node8 or node8_...; elsewhere the verdict is on the
@@ -59,6 +60,7 @@ class Claim:
     expression: str
     band: list[float | None]
     scales: list[str] | None = None
+    headline: bool = False
 
     def is_for(self, scale: str) -> bool:
         """Whether a scale can have what the claim measures."""

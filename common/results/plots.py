@@ -15,6 +15,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogFormatter
+from PIL import Image
+
+from common.results.record import record_id
 
 matplotlib.use("Agg")
 
@@ -60,7 +63,12 @@ def plot_recipe(records: Sequence[dict[str, Any]], path: Path) -> None:
     several = any(len(seeds) > 1 for seeds in arms.values())
     note = "; line: mean over seeds, band: lowest to highest" if several else "; one seed"
     labelled = {f"{arm} ({_count(len(seeds), 'seed')})": seeds for arm, seeds in arms.items()}
-    save(draw(labelled, places[0] + note), path)
+    save(draw(labelled, places[0] + note), path, drawn_from(records))
+
+
+def drawn_from(records: Sequence[dict[str, Any]]) -> str:
+    """What the PNG says, in its `Source`, that it was drawn from."""
+    return ", ".join(sorted(f"{r['variant']}-seed{r['seed']} {record_id(r)}" for r in records))
 
 
 def draw(arms: dict[str, list[Curves]], title: str) -> Figure:
@@ -180,8 +188,18 @@ def _count(number: int, noun: str) -> str:
     return f"{number} {noun}{'s' if number > 1 else ''}"
 
 
-def save(figure: Figure, path: Path) -> None:
+def save(figure: Figure, path: Path, source: str | None = None) -> None:
     """Write a PNG."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Without this, the file names matplotlib's version.
-    figure.savefig(path, format="png", dpi=110, metadata={"Software": None})
+    # Software: without this, the file names matplotlib's version.
+    metadata = {"Software": None} | ({"Source": source} if source else {})
+    figure.savefig(path, format="png", dpi=110, metadata=metadata)
+
+
+def source_of(path: Path) -> str:
+    """What a PNG says it was drawn from; empty when it says nothing or is no PNG."""
+    try:
+        with Image.open(path) as image:
+            return str(getattr(image, "text", {}).get("Source", ""))
+    except OSError:
+        return ""

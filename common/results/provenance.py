@@ -3,12 +3,14 @@
 Holds no host name, user name, environment variable or absolute path.
 """
 
+import contextlib
 import hashlib
 import json
 import os
 import platform
 import shutil
 import subprocess
+from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -63,6 +65,16 @@ def git_state(root: Path) -> dict[str, Any]:
     }
 
 
+def committed_versions(root: Path, path: Path) -> Iterator[Any]:
+    """The JSON of a file in the last commits that changed it, newest first; none outside git."""
+    if not path.is_relative_to(root):
+        return
+    name = path.relative_to(root).as_posix()
+    for commit in _git(root, "log", "-n", "10", "--format=%H", "--", name).decode().split():
+        with contextlib.suppress(ValueError):
+            yield json.loads(_git(root, "show", f"{commit}:{name}"))
+
+
 def _git(root: Path, *arguments: str) -> bytes:
     """Output of git, empty where git is missing or refuses."""
     if shutil.which("git") is None:
@@ -108,7 +120,8 @@ def hardware() -> dict[str, Any]:
     """Processor model, cores this process may use, memory in GiB, and the GPUs nvidia-smi lists."""
     return {
         "cpu": _processor(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity")
+        "cores": len(os.sched_getaffinity(0))
+        if hasattr(os, "sched_getaffinity")
         else psutil.cpu_count(),
         "memory_gb": round(psutil.virtual_memory().total / 2**30, 1),
         "gpus": _gpus(),

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from common.evaluation.pass_at_k import pass_at_k
+from common.results import seal
 from common.results.provenance import sha256_json
 from common.results.statistics import mean_interval, seed_interval
 from common.runs import write_json
@@ -136,6 +137,12 @@ class Record:
     metrics: dict[str, Metric]
     problems: dict[str, Problems]
     curves: Curves
+    sha256: str | None = None  # of all the rest; set by `write`
+
+
+def record_id(record: dict[str, Any]) -> str:
+    """The first ten digits of its seal: other numbers, another id."""
+    return str(record.get(seal.KEY) or seal.digest(record))[:10]
 
 
 def estimates(problems: dict[str, Any], k: int) -> np.ndarray:
@@ -184,8 +191,8 @@ def validate(record: dict[str, Any]) -> None:
     """Raise ValueError, in one line, unless `record` is a whole and consistent record.
 
     Checked: the schema; hashes, times and names by their form; counts; curves; that
-    `config_sha256` is the config's, and that every metric which `problems` determine is the one
-    they give, so that an edited number is found.
+    `config_sha256` is the config's, that every metric which `problems` determine is the one
+    they give, and that a seal is the content's, so that an edited number is found.
     """
     where = "record"
     if record.get("schema") != SCHEMA:
@@ -209,13 +216,19 @@ def validate(record: dict[str, Any]) -> None:
             _refuse(where, f"metrics.{name}", "ci95 is [low, high] around the mean")
     for name, expected in compute_metrics(record["problems"]).items():
         _check_metric(f"{where}.metrics.{name}", parsed.metrics.get(name), Metric(**expected))
+    if parsed.sha256 is not None:  # a record in memory has none yet
+        try:
+            seal.check(record)
+        except ValueError as error:
+            raise ValueError(f"{where}.{error}") from None
 
 
 def write(record: dict[str, Any], path: Path) -> None:
-    """Validate, then write indented JSON with sorted keys; readers see the old file or the new.
+    """Validate, seal and write indented JSON with sorted keys; readers see the old file or the new.
 
     Raises: ValueError as `validate` does; nothing is written then.
     """
+    record = seal.sealed(record)
     validate(record)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_json(path, record)
@@ -247,21 +260,36 @@ def load_all(folder: Path) -> list[dict[str, Any]]:
     with overrides (those are not published).
     """
     records = []
-    for path in sorted(folder.glob("*/*-seed*.json")):
+    for path in record_files(folder):
         record = load(path)
-        name = "/".join(path.parts[-3:])
-        if record["recipe"] != folder.name or record_path(folder, record) != path:
-            raise ValueError(
-                f"{name}: holds {record['recipe']}/{record['scale']}/{record['variant']} seed "
-                f"{record['seed']}; move it to that place"
-            )
-        if record["overrides"]:
-            raise ValueError(
-                f"{name}: a run with overrides ({', '.join(record['overrides'])}) is not "
-                "published; remove the file"
-            )
+        try:
+            check_place(folder, path, record)
+        except ValueError as error:
+            raise ValueError(f"{'/'.join(path.parts[-3:])}: {error}") from None
         records.append(record)
+    return in_order(records)
+
+
+def in_order(records: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     return sorted(records, key=lambda r: (r["scale"], r["variant"], r["seed"]))
+
+
+def record_files(folder: Path) -> list[Path]:
+    return sorted(folder.glob("*/*-seed*.json"))
+
+
+def check_place(folder: Path, path: Path, record: dict[str, Any]) -> None:
+    """Raise ValueError for a record in another run's place, or of a run with overrides."""
+    if record["recipe"] != folder.name or record_path(folder, record) != path:
+        raise ValueError(
+            f"holds {record['recipe']}/{record['scale']}/{record['variant']} seed "
+            f"{record['seed']}; move it to that place"
+        )
+    if record["overrides"]:
+        raise ValueError(
+            f"a run with overrides ({', '.join(record['overrides'])}) is not published; "
+            "remove the file"
+        )
 
 
 def _strict_json(record: dict[str, Any]) -> str:

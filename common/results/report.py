@@ -8,20 +8,21 @@ from pathlib import Path
 
 from rich.console import Console
 
-from common.config import ROOT, RunConfig
+from common.config import ROOT, RunConfig, recipe_folders
 from common.console import say
+from common.results import index
+from common.results.page import render_markdown
 from common.results.paper import load_paper
 from common.results.plots import plot_recipe
-from common.results.record import load, load_all
+from common.results.record import load, load_all, record_files
 from common.results.rows import build_rows
 from common.results.tables import (
     FIGURE,
     Report,
     build_report,
-    render_markdown,
     render_terminal,
 )
-from common.runs import relative
+from common.runs import relative, write_text
 
 RESULTS = ROOT / "results"
 
@@ -50,6 +51,14 @@ def private_report(runs: list[RunConfig], written: list[Path]) -> Report:
     return Report(f"{folder.name} (with overrides, not published)", rows, [], [], [], [])
 
 
+def publish_all() -> list[Report]:
+    """Every page and figure again, and the index: after records came from elsewhere."""
+    recorded = [f for f in recipe_folders() if record_files(RESULTS / f.name)]
+    reports = [_publish(folder) for folder in recorded]
+    write_index(reports)
+    return reports
+
+
 def show(folder: Path, verb: str, as_json: bool) -> None:
     """`table`, `claims` or `plot` from the committed records."""
     if verb == "claims":
@@ -62,15 +71,33 @@ def show(folder: Path, verb: str, as_json: bool) -> None:
 
 
 def publish(folder: Path) -> Report:
-    """Write `results/<recipe>/README.md` and the figures from the records; returns the report."""
-    report = build_report(folder, RESULTS)
-    page = RESULTS / folder.name / "README.md"
-    page.parent.mkdir(parents=True, exist_ok=True)
-    partial = page.with_name("README.md.partial")
-    partial.write_text(render_markdown(report))
-    partial.replace(page)
-    say(f"page: {relative(page)}; figures: {', '.join(relative(p) for p in draw(folder))}")
+    """Write the page and the figures of a recipe from its records; returns the report."""
+    report = _publish(folder)
+    write_index([report])
     return report
+
+
+def _publish(folder: Path) -> Report:
+    report, page = write_page(folder, RESULTS)
+    figures = ", ".join(relative(path) for path in draw(folder))
+    say(f"page: {relative(page)}; figures: {figures or 'none'}")
+    return report
+
+
+def write_index(made: list[Report]) -> None:
+    """Write results/README.md; `made`: the reports that are there already."""
+    known = {report.recipe: report for report in made}
+    reports = [known.get(f.name) or build_report(f, RESULTS) for f in recipe_folders()]
+    write_text(RESULTS / "README.md", index.render(reports))
+
+
+def write_page(folder: Path, results: Path) -> tuple[Report, Path]:
+    """Write `<results>/<recipe>/README.md` from the records there; returns the report too."""
+    report = build_report(folder, results)
+    page = results / folder.name / "README.md"
+    page.parent.mkdir(parents=True, exist_ok=True)
+    write_text(page, render_markdown(report))
+    return report, page
 
 
 def draw(folder: Path) -> list[Path]:

@@ -61,6 +61,8 @@ def build_rows(
 ) -> list[Row]:
     """The rows of one scale: what its records measured, and at the paper's scale all of `paper`.
 
+    Elsewhere the paper's numbers stand beside ours for the recipe's own arms only.
+
     Raises: ValueError for seeds of one arm whose settings differ.
     """
     printed = {(p.metric, p.benchmark, p.variant): p for p in paper}
@@ -72,6 +74,8 @@ def build_rows(
             continue
         shown = [g for g in groups if is_score(metric) or g in arms] if measured else []
         listed = [p.variant for p in paper if (p.metric, p.benchmark) == (metric, benchmark)]
+        if scale != PAPER_SCALE:  # the paper's other models are nobody's arms
+            listed = [variant for variant in listed if variant in (*arms, *groups)]
         for variant in dict.fromkeys([*shown, *listed]):
             group = groups.get(variant, [])
             before_rl = is_score(metric) and variant not in arms

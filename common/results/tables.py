@@ -1,13 +1,13 @@
 """The results of a recipe: numbers beside the paper's, verdicts on its claims, and sources.
 
 A report is built from the recipe's folder and its records and from nothing else, then rendered for
-a terminal or as the page `results/<recipe>/README.md`; equal records give equal bytes.
+a terminal, or as a page (page.py); equal records give equal bytes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,31 +17,26 @@ from rich.markup import escape
 from rich.table import Table
 
 from common.config import choices
+from common.fork import forked_from
+from common.results.citation import own_bibtex, paper_bibtex
 from common.results.claims import NOT_RUN, PAPER_SCALE, Verdict, judge, load_claims
 from common.results.paper import PaperNumber, is_score, load_paper
-from common.results.record import load_all
+from common.results.record import load_all, record_id
 from common.results.rows import LABELS, Estimate, Row, build_rows, path_of
 
 FEW = 100  # problems: of a smaller benchmark their number stands beside the score
 FIGURE = "curves.png"  # below results/<recipe>/<scale>/
 ROW_HEAD = "metric | variant | paper | ours (95 % CI) | difference | seeds | scale | records"
-VERDICT_HEAD = "claim | kind | paper | ours (95 % CI) | band | verdict | seeds | scale"
-SOURCE_HEAD = "record | commit | finished | hardware | GPU-hours | config"
+VERDICT_HEAD = "claim | verdict | ours (95 % CI) | band | paper | kind | seeds | scale"
+SOURCE_HEAD = "id | record | commit | finished | hardware | GPU-hours | config"
 PAPER_HEAD = "metric | variant | value | unit | status | source | note"
-NOTES = """\
-- `accuracy` is avg@n, the mean over problems of correct / samples; `pass@k` is the unbiased
-  estimate.
-- An interval *over seeds* is Student's t. One *over problems* (Wilson, effective sample size) or
-  *over steps* (moving-block bootstrap) is within one seed; it says nothing of another seed.
-- Training metrics are means over the logged steps.
-- A claim holds when its interval lies inside the band, fails when outside, else it is undecided.
-"""
 
 
 @dataclass(frozen=True)
 class Source:
     """A record that the report is computed from; `path` is relative to results/<recipe>."""
 
+    id: str
     path: str
     commit: str | None
     dirty: bool | None
@@ -64,6 +59,9 @@ class Report:
     paper: list[PaperNumber]
     sources: list[Source]
     figures: list[str]
+    analyses: list[tuple[str, str]] = field(default_factory=list)  # (page below the folder, title)
+    bibtex: str = ""  # the paper's and ours
+    forked_from: dict[str, Any] | None = None
 
     def as_json(self) -> dict[str, Any]:
         """Plain values for `--json`; an end of an interval without bound is null."""
@@ -72,23 +70,68 @@ class Report:
 
 
 def build_report(recipe: Path, results: Path) -> Report:
-    """Everything that is said about one recipe.
+    """Everything that is said about one recipe; a fork has its parent's rows beside its own.
 
     Args: recipe: the recipe's folder; results: the folder `results`, with one folder per recipe.
     Raises: ValueError for a broken record, paper.csv or claims.yaml.
     """
     records = load_all(results / recipe.name)
     paper, claims = load_paper(recipe / "paper.csv"), load_claims(recipe / "claims.yaml")
+    origin = forked_from(recipe)
+    theirs = load_all(results / origin["recipe"]) if origin else []
     rows: list[Row] = []
     verdicts: list[Verdict] = []
     ran = sorted({r["scale"] for r in records})
     named = {scale for claim in claims for scale in claim.scales or ()}
-    for scale in sorted({*ran, PAPER_SCALE, *named}):
+    for scale in sorted({*ran, *(r["scale"] for r in theirs), PAPER_SCALE, *named}):
         here = [r for r in records if r["scale"] == scale]
-        rows += build_rows(choices(recipe, "variant"), paper, here, scale)
+        own = build_rows(choices(recipe, "variant"), paper, here, scale)
+        rows += beside(own, _parent_rows([r for r in theirs if r["scale"] == scale], paper, scale))
         verdicts += [judge(claim, here, scale) for claim in claims if claim.is_for(scale)]
     figures = [f"{scale}/{FIGURE}" for scale in ran]
-    return Report(recipe.name, rows, verdicts, paper, [_source(r) for r in records], figures)
+    sources = [_source(r) for r in records]
+    analyses = [page for scale in ran for page in _analyses(results / recipe.name, scale)]
+    commits = sorted({source.code for source in sources})
+    ours = own_bibtex(recipe.name, [source.finished for source in sources], commits)
+    bibtex = "\n".join(filter(None, (paper_bibtex(recipe), ours)))
+    return Report(recipe.name, rows, verdicts, paper, sources, figures, analyses, bibtex, origin)
+
+
+def _parent_rows(
+    records: Sequence[dict[str, Any]], paper: Sequence[PaperNumber], scale: str
+) -> list[Row]:
+    """What the recipe that this one was forked from has measured, under its name."""
+    if not records:
+        return []
+    name, arms = records[0]["recipe"], sorted({r["variant"] for r in records})
+    return [
+        replace(
+            row,
+            variant=f"{row.variant} ({name})",
+            records=tuple(f"../{name}/{path}" for path in row.records),
+        )
+        for row in build_rows(arms, paper, records, scale)
+        if row.ours
+    ]
+
+
+def beside(own: Sequence[Row], other: Sequence[Row]) -> list[Row]:
+    """The rows of both, metric by metric, own first."""
+    keys = dict.fromkeys((row.metric, row.benchmark) for row in (*own, *other))
+    both = (*own, *other)
+    return [row for key in keys for row in both if (row.metric, row.benchmark) == key]
+
+
+def _analyses(folder: Path, scale: str) -> list[tuple[str, str]]:
+    """The pages of the analyses of one scale, with their titles."""
+    pages = sorted((folder / scale / "analysis").glob("*.md"))
+    return [
+        (
+            f"{scale}/analysis/{p.name}",
+            p.read_text(encoding="utf-8").partition("\n")[0].lstrip("# "),
+        )
+        for p in pages
+    ]
 
 
 def render_terminal(report: Report, console: Console) -> None:
@@ -97,20 +140,20 @@ def render_terminal(report: Report, console: Console) -> None:
     for scale in sorted(ran):
         arms = {r.variant for r in report.rows if r.scale == scale and r.ours}
         shown = [r for r in report.rows if r.scale == scale and r.variant in arms]
-        rows = [_row_cells(r, _records) for r in shown]
+        rows = [row_cells(r, _records) for r in shown]
         same = ("seeds", "scale", "records", *(() if scale == PAPER_SCALE else ("difference",)))
         _print(console, f"{report.recipe} at {scale}", ROW_HEAD, rows, same)
         verdicts = [v for v in report.verdicts if v.scale == scale]
         if verdicts:
             console.print(f"claims at {scale}", style="italic")
         for verdict in verdicts:
-            name, _, printed, ours, band, text, *_ = _verdict_cells(verdict)
+            name, text, ours, band, printed, *_ = verdict_cells(verdict)
             measured = f" (ours {ours}; band {band}; paper {printed})" if verdict.seeds else ""
             console.print(f"- {escape(name)}: [bold]{text}[/bold]{escape(measured)}")
     if not ran:
         console.print(f"{report.recipe}: no record yet")
     if report.sources:
-        console.print(f"from {_origin(report.sources)}; in full: results/*/README.md")
+        console.print(f"from {origin(report.sources)}; in full: results/*/README.md")
 
 
 def _print(
@@ -128,63 +171,27 @@ def _print(
     console.print(table)
 
 
-def render_markdown(report: Report) -> str:
-    """The page `results/<recipe>/README.md`."""
-    figures = "\n".join(f"![Training curves, {f}]({f})\n" for f in report.figures)
-    return f"""\
-# Results: {report.recipe}
-
-Generated by `python -m common table {report.recipe}` from {_origin(report.sources)}. Do not edit.
-
-{markdown(ROW_HEAD, (_row_cells(r, _links) for r in report.rows if r.ours or r.paper))}
-{_without_record(report.rows)}{NOTES}
-## Claims
-
-{markdown(VERDICT_HEAD, (_verdict_cells(v, in_full=True) for v in report.verdicts))}
-## Figures
-
-{figures or NOT_RUN}
-## Numbers of the paper
-
-{markdown(PAPER_HEAD, map(_paper_cells, report.paper))}
-## Records
-
-{markdown(SOURCE_HEAD, map(_source_cells, report.sources))}"""
-
-
-def _without_record(rows: Sequence[Row]) -> str:
-    """One line a scale for the arms that the table leaves out: their every cell would be empty."""
-    lines = ""
-    for scale in sorted({r.scale for r in rows}):
-        here = [r for r in rows if r.scale == scale]
-        shown = {r.variant for r in here if r.ours or r.paper}
-        missing = sorted({r.variant for r in here} - shown)
-        if missing:
-            lines += f"- {NOT_RUN} at {scale}: {', '.join(f'`{name}`' for name in missing)}\n"
-    return lines
-
-
-def _row_cells(row: Row, show_records: Any) -> list[str]:
+def row_cells(row: Row, show_records: Any) -> list[str]:
     few = f" ({row.problems} problems)" if 0 < row.problems < FEW else ""
     return [
-        _metric(row.metric, row.benchmark) + few,
+        metric_text(row.metric, row.benchmark) + few,
         row.variant,
-        _paper_value(row.paper),
+        paper_text(row.paper),
         estimate_text(row.ours, row.paper.factor if row.paper else 1) if row.ours else row.missing,
         _difference(row),
-        _seeds(row.seeds),
+        seeds_text(row.seeds),
         row.scale,
         show_records(row),
     ]
 
 
-def _metric(metric: str, benchmark: str) -> str:
+def metric_text(metric: str, benchmark: str) -> str:
     if is_score(metric):
         return f"{metric}, {benchmark}"
     return LABELS.get(metric, f"`{metric}`")
 
 
-def _paper_value(paper: PaperNumber | None) -> str:
+def paper_text(paper: PaperNumber | None) -> str:
     if paper is None or paper.value is None:
         return "not printed"
     value = f"{paper.value:g}{' %' if paper.factor == 100 else ''}"
@@ -209,7 +216,7 @@ def _difference(row: Row) -> str:
     return "other scale" if comparable else "-"
 
 
-def _seeds(seeds: Sequence[int]) -> str:
+def seeds_text(seeds: Sequence[int]) -> str:
     return f"{len(seeds)} ({', '.join(map(str, seeds))})" if seeds else "0"
 
 
@@ -217,12 +224,12 @@ def _records(row: Row) -> str:
     return ", ".join(row.records) or "-"
 
 
-def _links(row: Row) -> str:
+def links(row: Row) -> str:
     pairs = zip(row.seeds, row.records, strict=True)
     return ", ".join(f"[seed {seed}]({path})" for seed, path in pairs) or "-"
 
 
-def _verdict_cells(verdict: Verdict, in_full: bool = False) -> list[str]:
+def verdict_cells(verdict: Verdict, in_full: bool = False) -> list[str]:
     claim = verdict.claim
     name, informed = f"{claim.id}: {claim.text}", claim.informed_by
     printed = "not printed" if claim.paper.value is None else f"{claim.paper.value:g}"
@@ -235,24 +242,25 @@ def _verdict_cells(verdict: Verdict, in_full: bool = False) -> list[str]:
         ours = estimate_text(Estimate(verdict.value, verdict.interval, verdict.over))
     return [
         name,
-        claim.kind,
-        printed,
+        verdict.text,
         ours,
         f"{low} to {high}",
-        verdict.text,
-        _seeds(verdict.seeds),
+        printed,
+        claim.kind,
+        seeds_text(verdict.seeds),
         verdict.scale,
     ]
 
 
-def _paper_cells(paper: PaperNumber) -> list[str]:
+def paper_cells(paper: PaperNumber) -> list[str]:
     value = "" if paper.value is None else f"{paper.value:g}"
-    metric = _metric(paper.metric, paper.benchmark)
+    metric = metric_text(paper.metric, paper.benchmark)
     return [metric, paper.variant, value, paper.unit, paper.status, paper.source, paper.note]
 
 
-def _source_cells(source: Source) -> list[str]:
+def source_cells(source: Source) -> list[str]:
     return [
+        f"`{source.id}`",
         f"[{source.path}]({source.path})",
         source.code,
         source.finished,
@@ -262,7 +270,7 @@ def _source_cells(source: Source) -> list[str]:
     ]
 
 
-def _origin(sources: Sequence[Source]) -> str:
+def origin(sources: Sequence[Source]) -> str:
     if not sources:
         return "no record yet"
     commits = ", ".join(sorted({s.code for s in sources}))
@@ -283,6 +291,7 @@ def _source(record: dict[str, Any]) -> Source:
     git, machine = provenance["git"], provenance["hardware"]
     gpus = [gpu["name"] for gpu in machine["gpus"]]
     return Source(
+        id=record_id(record),
         path=path_of(record),
         commit=git["commit"],
         dirty=git["dirty"],

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 
 from common.config import ROOT, RunConfig
 from common.console import say
+from common.fork import forked_from
 from common.results import plots, provenance
 from common.results import record as records
 from common.rewards.rule import KEY, Rules
@@ -89,7 +90,7 @@ def build_record(run: RunConfig, run_dir: Path) -> dict[str, Any]:
         "overrides": list(run.overrides),
         "config": run.config,
         "config_sha256": provenance.sha256_json(run.config),
-        "forked_from": None,
+        "forked_from": forked_from(run.folder),
         "provenance": begun["provenance"]
         | {"finished": read_json(run_dir / "evaluate" / STAGE_FILE)["finished"]},
         "data": {

@@ -31,8 +31,8 @@ def errors(done):
 
 def test_help_names_every_verb_and_example():
     text = command("--help").stdout
-    verbs = ("run", "check", "table", "claims", "plot", "sweep", "analyse")
-    for word in (*verbs, "scale=node8", "seed=1,2,3"):
+    verbs = ("run", "check", "table", "claims", "plot", "sweep", "analyse", "verify", "fork")
+    for word in (*verbs, "diff", "doctor", "scale=node8", "seed=1,2,3"):
         assert word in text
 
 

@@ -1,11 +1,10 @@
 """Which runs a sweep makes, and what it writes of them; nothing is trained here."""
 
-import json
-
 import pytest
 
 from common import sweep
 from common.config import recipe_folder
+from common.results.seal import read_sealed
 
 
 @pytest.fixture
@@ -31,7 +30,7 @@ def test_a_value_that_the_recipe_has_is_its_own_run(trained, tmp_path):
         "0.0001": {"seed1": {"score": 0.0, "with": []}},
         "0.0003": {"seed1": {"score": 1.0, "with": []}},
     }
-    assert json.loads((tmp_path / "results/gspo_moe/sweep-micro.json").read_text()) == written
+    assert read_sealed(tmp_path / "results/gspo_moe/sweep-micro.json") == written
 
 
 def test_only_rl_is_swept(trained):

@@ -1,11 +1,10 @@
 """The real run.sh of logic_rl at a scale smaller than micro: an advantage without groups beside
 rejection-sampled fine-tuning, and the analyses of saved responses."""
 
-import json
-
 import pytest
 
 from common.results.record import load
+from common.results.seal import read_sealed
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(1800)]
 
@@ -82,7 +81,7 @@ def test_the_analyses_of_records_and_of_saved_responses(checkout, records):
         done = checkout.shell(command, timeout=300)
         assert done.returncode == 0, done.stderr
     found = {
-        name: json.loads((folder / f"{name}.json").read_text())
+        name: read_sealed(folder / f"{name}.json")["values"]
         for name in ("limem", "tokens", "languages", "entropy")
     }
     for twin in ("train_statement", "train_reordered"):

@@ -1,12 +1,12 @@
 """The real run.sh of psr_nsr at a scale smaller than micro: what gspo_moe's arms do not have, which
 is responses left out of the update, a critic, and an update of some tokens only."""
 
-import json
 import re
 
 import pytest
 
 from common.results.record import load
+from common.results.seal import read_sealed
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(1800)]
 
@@ -85,8 +85,8 @@ def test_the_analyses_of_records(checkout, records):
         folder = checkout.path / "results/psr_nsr/tiny/analysis"
         page = (folder / f"{name}.md").read_text()
         assert expected in page and all(f"| {arm} |" in page for arm in ARMS), page
-        assert json.loads((folder / f"{name}.json").read_text())
-    fits = json.loads((folder / "entropy.json").read_text())["fits"]
+        assert read_sealed(folder / f"{name}.json")["values"]
+    fits = read_sealed(folder / "entropy.json")["values"]["fits"]
     assert {run: found["group/correct"]["n"] for run, found in fits.items()} == {
         f"{arm} seed 1": 10 for arm in ARMS
     }

@@ -10,6 +10,7 @@ import torch
 
 from common.analysis import runs
 from common.config import recipe_folder
+from common.results.paper import COLUMNS
 from common.results.record import compute_metrics
 from common.runs import write_json
 from common.stages.prepare_model import build_model
@@ -53,6 +54,8 @@ def recipe(tmp_path, monkeypatch, make_record):
         for name in names:
             (folder / group / f"{name}.yaml").write_text("{}\n")
     (folder / "recipe.yaml").write_text("recipe: {}\n")
+    (folder / "paper.csv").write_text(",".join(COLUMNS) + "\n")
+    (folder / "claims.yaml").write_text("[]\n")
     monkeypatch.setattr(runs, "RESULTS", tmp_path / "results")
     monkeypatch.setattr(runs, "RUNS", tmp_path / "runs")
     data = tmp_path / "test.parquet"

@@ -33,6 +33,7 @@ def test_every_analysis_writes_and_prints(recipe, request, capsys, name):
     assert f"`python -m common analyse {name} {recipe.name}" in page
     assert f"({name}.png)" in page and "| psr" in page
     json.loads((folder / f"{name}.json").read_text())
+    assert f"(micro/analysis/{name}.png)" in (recipe.results / "demo/README.md").read_text()
     first = (folder / f"{name}.png").read_bytes()
     height, width, _ = matplotlib.image.imread(folder / f"{name}.png").shape
     assert width > 400 and height > 150

@@ -1,22 +1,29 @@
-"""The committed pages say what the committed records say, and nothing else."""
+"""The committed results say what the committed records say, and nothing else."""
 
 import json
 import re
 
 import pytest
+import yaml
 
-from common.config import ROOT
+from common import cli
+from common.config import ROOT, recipe_folders
+from common.results.claims import load_claims
 from common.results.record import load_all
-from common.results.tables import build_report, render_markdown
 
 PAGES = sorted(ROOT.glob("results/*/README.md"))
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.parent.name)
-def test_the_page_is_what_its_records_give(page):
-    report = build_report(ROOT / "recipes" / page.parent.name, ROOT / "results")
-    assert page.read_text() == render_markdown(report)
-    assert all((page.parent / figure).is_file() for figure in report.figures)
+@pytest.mark.component
+def test_verify_passes(capsys):
+    """Pages, index, figures, analyses and hashes: all computed again and compared."""
+    assert cli.main(["verify"]) == 0, capsys.readouterr().err
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.partition(":")[0] for line in lines] == [
+        *(folder.name for folder in recipe_folders()),
+        "results",
+    ]
+    assert sum("as committed (" in line for line in lines) == len(PAGES) + 1
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.parent.name)
@@ -29,3 +36,21 @@ def test_records_name_their_command_and_no_machine(page):
         # the one absolute path is a default of verl's own
         paths = set(re.findall(r'"(/[^"]+)"', json.dumps(record)))
         assert paths <= {"/tmp/ray/session_latest/metrics/prometheus/prometheus.yml"}
+
+
+@pytest.mark.parametrize("folder", recipe_folders(), ids=lambda p: p.name)
+def test_a_recipe_has_headlines_and_can_be_cited(folder):
+    assert 3 <= sum(claim.headline for claim in load_claims(folder / "claims.yaml")) <= 6
+    entries = (folder / "paper.bib").read_text()
+    assert entries.count("{") == entries.count("}")
+    for entry in re.split(r"\n(?=@)", entries):
+        assert re.match(r"@\w+\{\w+,\n", entry)
+        assert all(f"  {name} = {{" in entry for name in ("title", "author", "year"))
+
+
+def test_the_citation_file_is_whole():
+    found = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert {"cff-version", "message", "title", "authors", "version", "license"} <= set(found)
+    cited = {r["title"].lower() for r in found["references"]}
+    bibs = "".join((f / "paper.bib").read_text() for f in recipe_folders()).lower()
+    assert len(cited) >= len(recipe_folders()) and all(title in bibs for title in cited)

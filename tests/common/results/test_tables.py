@@ -12,6 +12,7 @@ import pytest
 from rich.console import Console
 
 from common.results import tables
+from common.results.page import render_markdown
 from common.results.paper import load_paper
 from common.results.record import compute_metrics, record_path, write
 from common.results.rows import Row
@@ -33,7 +34,7 @@ def find(report: tables.Report, metric: str, variant: str, scale: str = "micro")
 
 def line(page: str, metric: str, variant: str, scale: str = "micro") -> list[str]:
     """Cells of the one row of the results table."""
-    lines = page.partition("## Claims")[0].splitlines()
+    lines = page.partition("## All numbers")[2].partition("## Numbers of")[0].splitlines()
     cells = [[cell.strip() for cell in text.strip("|").split(" | ")] for text in lines]
     (found,) = [c for c in cells if c[:2] == [metric, variant] and c[6] == scale]
     return found
@@ -75,7 +76,7 @@ def test_rows_wanted_of_every_recipe(recipe: Path, three_seeds: Path) -> None:
 
 
 def test_page_at_micro(recipe: Path, three_seeds: Path) -> None:
-    page = tables.render_markdown(tables.build_report(recipe, three_seeds))
+    page = render_markdown(tables.build_report(recipe, three_seeds))
     clip = line(page, "clip fraction", "gspo")
     assert clip[2] == "0.15 (secondary)"
     assert clip[3].startswith("0.") and clip[3].endswith("] over seeds")
@@ -89,36 +90,50 @@ def test_page_at_micro(recipe: Path, three_seeds: Path) -> None:
     assert "- not run at micro: `never`" in page and "| never |" not in page
     base = line(page, "accuracy, test (40 problems)", "before RL")
     assert base[5] == "3 (1, 2, 3)"
-    aime = line(page, "accuracy, aime24", "gspo", "node8")
-    assert aime[2:] == ["70 % (printed)", "not run", "-", "0", "node8", "-"]
-    curve = line(page, "accuracy, aime24", "grpo", "node8")
-    assert curve[2:4] == ["not printed", "not run"]
+    assert "- not run at node8: nothing yet" in page
+    assert "| accuracy, aime24 | gspo | 70 | % | printed | Table 1 |  |" in page
     assert "`python -m common table demo` from 4 records; code at commit aaaaaaaaaa" in page
     assert "![Training curves, micro/curves.png](micro/curves.png)" in page
 
 
 def test_verdicts_on_the_page(recipe: Path, three_seeds: Path) -> None:
-    page = tables.render_markdown(tables.build_report(recipe, three_seeds))
-    clip, clip_node8, score, _ = [
+    page = render_markdown(tables.build_report(recipe, three_seeds))
+    clip, score = [
         text.strip("| ").split(" | ")
         for key in ("clip: ", "score: ")
         for text in page.splitlines()
         if key in text
     ]
-    assert clip[1:3] == ["mechanism", "115 (0.15 over 0.0013)"] and "informed by pilot" in clip[0]
-    assert clip[4:] == ["10 to none", "holds", "1 (1)", "micro"]
-    assert clip_node8[3:] == ["not run", "10 to none", "not run", "0", "node8"]
-    assert score[2] == "not printed (a curve \\| no number)"
-    assert score[5] == "paper: not tested at paper scale; micro analogue: holds"
+    assert clip[1] == "holds" and "informed by pilot" in clip[0]
+    assert clip[3:] == ["10 to none", "115 (0.15 over 0.0013)", "mechanism", "1 (1)", "micro"]
+    assert score[4] == "not printed (a curve \\| no number)"
+    assert score[1] == "paper: not tested at paper scale; micro analogue: holds"
+    assert "At micro: 2 hold." in page and "- not run at node8: all 2 claims" in page
+
+
+def test_the_page_goes_from_verdicts_to_all_numbers(recipe: Path, three_seeds: Path) -> None:
+    folder = three_seeds / "demo" / "micro" / "analysis"
+    folder.mkdir()
+    (folder / "passk.md").write_text("# pass@k of demo\n\ntext\n")
+    page = render_markdown(tables.build_report(recipe, three_seeds))
+    heads = [text[3:] for text in page.splitlines() if text.startswith("## ")]
+    assert heads[:4] == ["Claims", "In short", "Figures", "All numbers"]
+    short = page.partition("## In short")[2].partition("## Figures")[0].strip().splitlines()
+    assert short[2] == "| variant | accuracy, test | seeds |"
+    rows = [cells.strip("| ").split(" | ") for cells in short[4:]]
+    assert [r[0] for r in rows] == ["before RL", "grpo", "gspo"]
+    assert [r[-1] for r in rows] == ["3 (1, 2, 3)", "1 (1)", "3 (1, 2, 3)"]
+    assert "[pass@k of demo](micro/analysis/passk.md):" in page
+    assert "![pass@k of demo](micro/analysis/passk.png)" in page
 
 
 def test_equal_records_give_equal_bytes_and_a_changed_one_does_not(
     recipe: Path, three_seeds: Path, make_record: Make
 ) -> None:
-    first = tables.render_markdown(tables.build_report(recipe, three_seeds))
-    assert tables.render_markdown(tables.build_report(recipe, three_seeds)) == first
+    first = render_markdown(tables.build_report(recipe, three_seeds))
+    assert render_markdown(tables.build_report(recipe, three_seeds)) == first
     publish(recipe, make_record("gspo", 3, accuracy=0.9))
-    assert tables.render_markdown(tables.build_report(recipe, three_seeds)) != first
+    assert render_markdown(tables.build_report(recipe, three_seeds)) != first
 
 
 def test_one_count_changes_the_table(recipe: Path, make_record: Make) -> None:
@@ -143,7 +158,7 @@ def test_the_papers_scale_is_compared_in_the_papers_unit(recipe: Path, make_reco
     assert base.ours is not None and base.difference == pytest.approx(100 * base.ours.value - 50)
     clip = find(report, "actor/pg_clipfrac", "gspo", "node8")
     assert clip.ours is not None and clip.difference == pytest.approx(clip.ours.value - 0.15)
-    page = tables.render_markdown(report)
+    page = render_markdown(report)
     cells = line(page, "accuracy, aime24 (40 problems)", "gspo", "node8")
     assert cells[4] == f"{row.difference:+.4g}" and " % [" in cells[3]
 
@@ -152,7 +167,7 @@ def test_no_record_at_all(recipe: Path) -> None:
     report = tables.build_report(recipe, recipe.parent / "nothing")
     assert {r.scale for r in report.rows} == {"node8"} and len(report.rows) == 4
     assert {r.missing for r in report.rows} == {"not run"}
-    page = tables.render_markdown(report)
+    page = render_markdown(report)
     assert "from no record yet" in page and "## Figures\n\nnot run" in page
     assert {v.result for v in report.verdicts} == {"not run"}
 
@@ -194,7 +209,7 @@ def test_seeds_with_different_settings_are_refused(recipe: Path, make_record: Ma
 def test_local_changes_are_said(recipe: Path, make_record: Make) -> None:
     made = make_record("gspo", 1)
     made["provenance"]["git"] = {"commit": "b" * 40, "dirty": True, "diff_sha256": "c" * 64}
-    page = tables.render_markdown(tables.build_report(recipe, publish(recipe, made)))
+    page = render_markdown(tables.build_report(recipe, publish(recipe, made)))
     assert "code at commit bbbbbbbbbb + local changes" in page
 
 
@@ -226,8 +241,8 @@ def test_json_is_strict_and_holds_the_verdicts(recipe: Path, make_record: Make) 
     assert clip["ours"]["interval"] == [None, None]  # two steps say nothing
     verdict = plain["verdicts"][0]
     assert verdict["claim"]["id"] == "clip" and verdict["verdict"] == "undecided"
-    assert "(no interval: unbounded steps)" not in tables.render_markdown(report)
-    assert "too few steps" in tables.render_markdown(report)
+    assert "(no interval: unbounded steps)" not in render_markdown(report)
+    assert "too few steps" in render_markdown(report)
 
 
 @pytest.mark.parametrize(
@@ -262,6 +277,6 @@ def test_ungradable_samples_have_a_row_where_there_are_any(recipe: Path, make_re
     assert found is not None and none is not None
     accuracy = hung["metrics"]["test/accuracy"]["mean"]
     assert found.value == pytest.approx(1 - accuracy) and none.value == 0.0
-    assert line(tables.render_markdown(report), "ungradable, test (40 problems)", "gspo")
+    assert line(render_markdown(report), "ungradable, test (40 problems)", "gspo")
     without = tables.build_report(recipe, publish(recipe, make_record("gspo")))
     assert all(row.metric != "ungradable" for row in without.rows)

@@ -1,0 +1,35 @@
+"""BibTeX of a recipe: its paper's, from `paper.bib`, and ours, from `CITATION.cff`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import yaml
+
+from common.config import ROOT
+
+
+def paper_bibtex(recipe: Path) -> str:
+    """The entries of the recipe's `paper.bib`; empty where it has none."""
+    path = recipe / "paper.bib"
+    return path.read_text(encoding="utf-8") if path.is_file() else ""
+
+
+def own_bibtex(recipe: str, finished: list[str], commits: list[str]) -> str:
+    """The entry for our results of one recipe.
+
+    Args: finished: when each record was (ISO 8601); commits: of the code that made them.
+    """
+    software = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    # braces keep BibTeX from taking a group's name for a person's
+    authors = " and ".join(f"{{{author['name']}}}" for author in software["authors"])
+    code = f"{len(finished)} records; code at commit {', '.join(commits)}"
+    fields = {
+        "title": f"{{{software['title']}}}: {recipe}",
+        "author": authors,
+        "version": software["version"],
+        "year": max(finished)[:4] if finished else None,
+        "note": code if finished else None,
+    }
+    lines = [f"  {name} = {{{value}}}," for name, value in fields.items() if value]
+    return "\n".join([f"@software{{rl_paper_recipes_{recipe},", *lines, "}"]) + "\n"
