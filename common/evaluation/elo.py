@@ -12,7 +12,7 @@ _SCALE = np.log(10) / 400
 
 
 def solve_probability(rating: float, problems_P: ArrayLike) -> NDArray[np.float64]:
-    """(P,) Elo's chance of a contestant against each problem: 1 / (1 + 10^((problem - rating) / 400)).
+    """(P,) Elo's chance against each problem: 1 / (1 + 10^((problem - rating) / 400)).
 
     On CodeForces a problem's rating is that of contestants who solve it with probability 1/2.
     """
@@ -22,12 +22,12 @@ def solve_probability(rating: float, problems_P: ArrayLike) -> NDArray[np.float6
 def elo_rating(problems_P: ArrayLike, n: ArrayLike, c: ArrayLike) -> tuple[float, float, float]:
     """The rating of maximum likelihood, and the two ends of its 95 % interval.
 
-    Every sample counts as one attempt. Where problems are easier or harder for this contestant than
-    their ratings say, a rating far from most of the problems' is drawn towards them. The interval is that of the likelihood ratio, with the
+    Every sample counts as one attempt. The interval is that of the likelihood ratio, with the
     logarithm of the likelihood divided by the dispersion sum((c - n p)^2) / sum(n p (1 - p)) where
     that is above 1 (samples of one problem are alike), and Student's t for its P - 1 degrees of
-    freedom. A contestant who solves all or nothing has no finite rating: the value and one end of
-    the interval are then HIGHEST or LOWEST.
+    freedom. Where problems are easier or harder for this contestant than their ratings say, a
+    rating far from most of the problems' is drawn towards them. A contestant who solves all or
+    nothing has no finite rating: the value and one end of the interval are then HIGHEST or LOWEST.
 
     Args: problems_P: (P,) ratings; n: (P,) samples; c: (P,) correct ones, 0 <= c <= n.
     Raises: ValueError for fewer than two problems, shapes that differ, or counts that are none.
