@@ -180,13 +180,18 @@ for n, m in (map(int, line.split()) for line in lines if line):
 """,
         WRONG,
     ),
-    48: (  # two piles of books
+    48: (  # two piles of books, of each the one with the highest number
+        """
+for _ in range(int(input())):
+    input()
+    *others, last = map(int, input().split())
+    print(last + max(others))
+""",
         """
 for _ in range(int(input())):
     input()
     print(sum(sorted(map(int, input().split()))[-2:]))
 """,
-        "for _ in range(int(input())):\n    print(sum(sorted(map(int, input().split()))[-2:]))",
         WRONG,
     ),
     49: (  # buns at a falling price
