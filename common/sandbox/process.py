@@ -6,9 +6,11 @@ namespace: when it ends, the kernel ends all that is left there. The second impo
 usually import and then, for each request, forks a child that gives up its rights and runs the
 program. Expected outputs never come here.
 
-Messages are JSON after eight bytes of length. A request has `program`, `stdin` and the fields of
-`runner.Limits`; the answer those of `runner.Run`. The first message says what protects programs
-here, or why none can be run: `{"namespaces", "landlock"}` or `{"error"}`.
+A request is the fields of `runner.Limits` in JSON and four open files: the program, standard input,
+output and error. The files go from the one who asks to the child; this process does not read
+them, so no program finds in its memory what another one got or gave. An answer is `status`,
+`code` (the exit status; negative: of a signal) and `seconds`. The first message says what protects
+programs here, or why none can be run: `{"namespaces", "landlock"}` or `{"error"}`.
 """
 
 from __future__ import annotations
@@ -24,12 +26,12 @@ import resource
 import select
 import signal
 import socket
-import struct
 import sys
 import threading
 import time
 import traceback
 import types
+from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from common.sandbox import lockdown
@@ -39,40 +41,19 @@ THREADS, FILES, OPEN_FILES = 64, 64, 64
 TICK_MS = 20
 PATIENCE = 20  # times the wall time, for a program that other ones keep from running
 OUT_OF_MEMORY = 77  # exit status of a program that an allocation failed in
-ERROR_CHARACTERS = 400
 STACK_BYTES = 256 << 20
-# Whether a child can be locked down at all is known before the first program comes.
-TRIAL = {
-    "program": "",
-    "stdin": "",
-    "cpu_s": 5,
-    "wall_s": 30,
-    "memory_mb": 64,
-    "output_bytes": 1024,
-}
+FILE_NAMES = ("program", "stdin", "stdout", "stderr")
+TRIAL = {"cpu_s": 5, "wall_s": 30, "memory_mb": 64, "output_bytes": 1024}
 
 
-def receive(connection: socket.socket) -> Any:
-    """The next message; None at the end."""
-    head = _exactly(connection, 8)
-    body = head and _exactly(connection, struct.unpack("!Q", head)[0])
-    return json.loads(body) if body else None
+def receive(connection: socket.socket) -> tuple[Any, list[int]]:
+    """The next message and its files; None at the end."""
+    body, files, _, _ = socket.recv_fds(connection, 1 << 16, 4)
+    return (json.loads(body) if body else None), list(files)
 
 
-def send(connection: socket.socket, message: Any) -> None:
-    body = json.dumps(message).encode()
-    connection.sendall(struct.pack("!Q", len(body)) + body)
-
-
-def _exactly(connection: socket.socket, count: int) -> bytes:
-    parts = []
-    while count:
-        part = connection.recv(min(count, 1 << 20))
-        if not part:
-            return b""
-        parts.append(part)
-        count -= len(part)
-    return b"".join(parts)
+def send(connection: socket.socket, message: Any, files: Sequence[int] = ()) -> None:
+    socket.send_fds(connection, [json.dumps(message).encode()], list(files))
 
 
 class Warm:
@@ -86,42 +67,34 @@ class Warm:
 
     def serve(self) -> None:
         with contextlib.suppress(OSError):  # the one who asked is gone
-            while (request := receive(self.connection)) is not None:
-                send(self.connection, self.answer(request))
+            while True:
+                request, files = receive(self.connection)
+                if request is None:
+                    return
+                send(self.connection, self.answer(request, files))
 
-    def answer(self, request: dict[str, Any]) -> dict[str, Any]:
+    def answer(self, request: dict[str, Any], files: list[int]) -> dict[str, Any]:
         """Run one program; when this returns, its processes and files are gone."""
-        files = [os.memfd_create(name) for name in ("stdin", "stdout", "stderr")]
         try:
-            _write_all(files[0], request["stdin"].encode("utf-8", "surrogatepass"))
-            os.lseek(files[0], 0, os.SEEK_SET)
             pid = os.fork()
             if pid == 0:
                 self.child(files, request)
             reason = self.watch(pid, request)
             _, status, usage = os.wait4(pid, 0)
-            seconds = usage.ru_utime + usage.ru_stime
-            limit = request["output_bytes"]
-            output = os.pread(files[1], limit, 0)
-            error = _tail(files[2])
+            full = os.fstat(files[2]).st_size >= request["output_bytes"]
         finally:
             for file in files:
                 os.close(file)
             self.clean()
-        code = os.waitstatus_to_exitcode(status)
+        code, seconds = os.waitstatus_to_exitcode(status), usage.ru_utime + usage.ru_stime
         if not reason and seconds > request["cpu_s"]:
             reason = "time limit"
-        if not reason and len(output) >= limit:
+        if not reason and full:
             reason = "output limit"
         if not reason and code == OUT_OF_MEMORY:
             reason = "memory limit"
-        if reason and code < 0:  # killed here; what it wrote until then says nothing of that
-            error = ""
-        elif code and not error:
-            error = signal.Signals(-code).name if code < 0 else f"exit status {code}"
         reason = reason or ("runtime error" if code else "finished")
-        text = output.decode("utf-8", "replace")
-        return {"status": reason, "stdout": text, "error": error, "seconds": seconds}
+        return {"status": reason, "code": code, "seconds": seconds}
 
     def watch(self, pid: int, request: dict[str, Any]) -> str:
         """Wait for the child; kill it at a limit, and say at which."""
@@ -171,18 +144,20 @@ class Warm:
     def child(self, files: list[int], request: dict[str, Any]) -> NoReturn:
         code = 1
         try:
-            for number, file in enumerate(files):
+            for number, file in enumerate(files[1:]):
                 os.dup2(file, number)
+            with open(files[0], encoding="utf-8", errors="surrogatepass", newline="") as file:
+                program = file.read()
             os.setsid()
             lockdown.die_with_parent()
-            with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
-                file.write("1000")  # should the machine run out of memory, this goes first
+            with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as score:
+                score.write("1000")  # should the machine run out of memory, this goes first
             os.chdir(self.folder)
             self.limit(request)
             lockdown.give_up_rights(self.ruleset)
-            os.closerange(3, OPEN_FILES + 1)
+            os.closerange(3, OPEN_FILES + 1)  # this process has no higher ones, see `main`
             signal.signal(signal.SIGINT, signal.default_int_handler)
-            code = run_program(request["program"])
+            code = run_program(program)
         except BaseException:  # of ours, before the program
             traceback.print_exc()
         finally:
@@ -191,8 +166,7 @@ class Warm:
     def limit(self, request: dict[str, Any]) -> None:
         limits = {
             resource.RLIMIT_CORE: 0,
-            resource.RLIMIT_CPU: int(request["cpu_s"])
-            + 2,  # `watch` is exact, this is the kernel's
+            resource.RLIMIT_CPU: int(request["cpu_s"]) + 2,  # should `watch` be stuck
             resource.RLIMIT_AS: self.base_bytes + (request["memory_mb"] << 20),
             resource.RLIMIT_FSIZE: request["output_bytes"],
             resource.RLIMIT_STACK: STACK_BYTES,
@@ -268,22 +242,6 @@ def _read(path: str) -> str:
         return file.read()
 
 
-def _write_all(file: int, content: bytes) -> None:
-    view = memoryview(content)
-    while view:
-        view = view[os.write(file, view) :]
-
-
-def _tail(file: int) -> str:
-    """The last line of what was written to a file, cut."""
-    size = os.fstat(file).st_size
-    text = os.pread(file, ERROR_CHARACTERS, max(0, size - ERROR_CHARACTERS)).decode(
-        "utf-8", "replace"
-    )
-    lines = text.strip().splitlines()
-    return lines[-1].strip() if lines else ""
-
-
 def warm_up() -> None:
     """Import, once for all programs, what their prelude names."""
     scratch: dict[str, Any] = {}
@@ -297,7 +255,10 @@ def warm_up() -> None:
 
 
 def main() -> None:
-    connection, folder = socket.socket(fileno=int(sys.argv[1])), sys.argv[2]
+    # the lowest free number: a child closes what is below a limit, and this must be among it
+    given = int(sys.argv[1])
+    connection, folder = socket.socket(fileno=os.dup(given)), sys.argv[2]
+    os.close(given)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     try:
         lockdown.require()
@@ -313,10 +274,14 @@ def main() -> None:
     except lockdown.Missing as error:
         send(connection, {"error": str(error)})
         return
-    tried = warm.answer(TRIAL)
-    if tried["status"] != "finished":
-        send(connection, {"error": tried["error"]})
+    # whether a child can be locked down at all is known before the first program comes
+    tried = [os.memfd_create(name) for name in FILE_NAMES]
+    why = os.dup(tried[3])
+    if warm.answer(TRIAL, tried)["status"] != "finished":
+        lines = os.pread(why, 1 << 16, 0).decode().strip().splitlines() or ["no child can be run"]
+        send(connection, {"error": lines[-1]})
         return
+    os.close(why)
     send(connection, {"namespaces": namespaces, "landlock": lockdown.landlock_version()})
     warm.serve()
     with contextlib.suppress(OSError):

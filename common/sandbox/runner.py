@@ -11,6 +11,7 @@ import os
 import queue
 import select
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -32,6 +33,7 @@ ENVIRONMENT = {"PYTHONHASHSEED": "0"} | {
 _MEND = "give such a machine, or set SANDBOX_URL to a sandbox service (common/sandbox/README.md)"
 _SPARE_S = 30.0  # beyond a program's wall time, for the process around it
 _LOST = 3  # processes around it that one program may cost
+_ERROR_BYTES = 400  # of standard error, its end
 
 
 class Status(str, Enum):
@@ -82,14 +84,14 @@ class _Slot:
     folder: str
     protections: dict[str, Any]
 
-    def ask(self, request: dict[str, Any], wall_s: float) -> dict[str, Any]:
+    def ask(self, limits: Limits, files: list[int]) -> dict[str, Any]:
         """Raises: OSError when no answer comes."""
-        process.send(self.socket, request)
+        process.send(self.socket, asdict(limits), files)
         readable = select.poll()
         readable.register(self.socket, select.POLLIN)
-        if not readable.poll(1000 * wall_s):
+        if not readable.poll(1000 * (process.PATIENCE * limits.wall_s + _SPARE_S)):
             raise TimeoutError("no answer")
-        answer: dict[str, Any] | None = process.receive(self.socket)
+        answer: dict[str, Any] | None = process.receive(self.socket)[0]
         if answer is None:
             raise ConnectionResetError("it ended")
         return answer
@@ -117,18 +119,22 @@ class Sandbox:
         Raises: ValueError, in one line with the mend, where this machine cannot lock it down.
         """
         slot = self._slots.get()
-        request = {"program": program, "stdin": stdin, **asdict(limits)}
         why = ""
         try:
             for _ in range(_LOST):
                 slot = slot or _start()
+                files = [os.memfd_create(name) for name in process.FILE_NAMES]
                 try:
-                    answer = slot.ask(request, process.PATIENCE * limits.wall_s + _SPARE_S)
-                    return Run(**answer | {"status": Status(answer["status"])})
+                    _fill(files[0], program)
+                    _fill(files[1], stdin)
+                    return _run(slot.ask(limits, files), files, limits)
                 except OSError as error:
                     why = f"its process: {error}"
                     slot.end()
                     slot = None
+                finally:
+                    for file in files:
+                        os.close(file)
             return Run(Status.LOST, "", why, 0.0)
         except BaseException:  # Ctrl-C too: a program may be running
             if slot is not None:
@@ -148,8 +154,28 @@ class Sandbox:
             self._slots.put(None)
 
 
+def _fill(file: int, text: str) -> None:
+    content = memoryview(text.encode("utf-8", "surrogatepass"))
+    while content:
+        content = content[os.write(file, content) :]
+    os.lseek(file, 0, os.SEEK_SET)
+
+
+def _run(answer: dict[str, Any], files: list[int], limits: Limits) -> Run:
+    """What an answer and the written files say of a program."""
+    status, code = Status(answer["status"]), answer["code"]
+    stdout = os.pread(files[2], limits.output_bytes, 0).decode("utf-8", "replace")
+    size = os.fstat(files[3]).st_size
+    lines = os.pread(files[3], _ERROR_BYTES, max(0, size - _ERROR_BYTES)).decode("utf-8", "replace")
+    error = "" if code < 0 and status is not Status.RUNTIME_ERROR else lines.strip()
+    error = error.splitlines()[-1].strip() if error else ""
+    if code and not error and status is Status.RUNTIME_ERROR:
+        error = signal.Signals(-code).name if code < 0 else f"exit status {code}"
+    return Run(status, stdout, error, answer["seconds"])
+
+
 def _start() -> _Slot:
-    ours, theirs = socket.socketpair()
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     folder = tempfile.mkdtemp(prefix="sandbox-")
     with theirs:
         started = subprocess.Popen(
@@ -163,7 +189,7 @@ def _start() -> _Slot:
         )
     slot = _Slot(started, ours, folder, {})
     try:
-        hello = process.receive(ours)
+        hello = process.receive(ours)[0]
     except BaseException:
         slot.end()
         raise
@@ -186,7 +212,7 @@ def protections() -> dict[str, str]:
     namespaces = slot.protections["namespaces"]
 
     def namespace(kind: str, otherwise: str) -> str:
-        return f"a {kind} namespace, and {otherwise}" if kind in namespaces else otherwise
+        return f"{kind} namespace, and {otherwise}" if kind in namespaces else otherwise
 
     refused = "seccomp refuses the system calls"
     return {

@@ -33,6 +33,18 @@ from data.answers import codeforces, columns_of, reader, statement
         ("n | count", {"n": ["A", "B"]}, 2),
         ("n t | text", {"n": [1, 2], "t": 3}, "[1, 2] 3"),
         ("a | json", {"a": ["是", ["x"]]}, '["是", ["x"]]'),
+        (
+            "a | code_format",
+            {"a": "class Solution:\n    def f(self):\n        "},
+            "You will use the following starter code to write the solution to the problem and "
+            "enclose your code within delimiters.\n```python\nclass Solution:\n    def f(self):\n"
+            "        \n```",
+        ),
+        (
+            "a | sample_tests",
+            {"a": [{"input": "1", "output": "2"}]},
+            {"inputs": ["1"], "outputs": ["2"]},
+        ),
         ("p.0.content", {"p": [{"content": "hi"}]}, "hi"),
         ({"numbers": "n", "target": "t"}, {"n": [1], "t": 2}, {"numbers": [1], "target": 2}),
         (

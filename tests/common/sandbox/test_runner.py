@@ -136,5 +136,35 @@ def test_when_the_parent_is_killed_the_sandbox_ends_with_its_program_and_folder(
     assert list(Path(tmp_path).iterdir()) == []
 
 
+def test_nothing_of_one_program_is_in_the_memory_of_the_next(sandbox):
+    """Not the text of a program, what it read, or what it wrote (of a right one: the answer)."""
+    secret = "x".join(["only", "here"])
+    sandbox.run(f"print('{secret}-printed', input())  # {secret}", f"{secret}-read", LIMITS)
+    look = (
+        "import gc, sys\nwanted = 'only' + chr(120) + 'here'\n"
+        "print(sum(wanted in o for o in gc.get_objects() if isinstance(o, str)))\n"
+        "import ctypes\n"
+        "libc = ctypes.CDLL(None)\nlibc.malloc.restype = ctypes.c_void_p\nhits = 0\n"
+        "for size in (64, 256, 1024, 4096, 16384, 65536):\n"
+        "    for _ in range(200):\n"
+        "        hits += wanted.encode() in ctypes.string_at(libc.malloc(size), size)\n"
+        "print(hits)"
+    )
+    run = sandbox.run(look, "", LIMITS)
+    assert (run.status, run.stdout) == (Status.FINISHED, "0\n0\n"), run
+
+
+def test_no_descriptor_of_the_sandbox_is_left_however_high_it_was():
+    many = [os.open(os.devnull, os.O_RDONLY) for _ in range(120)]
+    made = Sandbox(1)
+    try:
+        run = made.run(HOSTILE["keeps a descriptor of the sandbox"][1], "", LIMITS)
+        assert (run.status, run.stdout) == (Status.FINISHED, "")
+    finally:
+        made.close()
+        for file in many:
+            os.close(file)
+
+
 def test_limits_follow_the_time_limit():
     assert Limits.of(2.0).wall_s == 5.0
