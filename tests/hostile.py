@@ -59,7 +59,7 @@ HOSTILE = {
     "allocates 10 GB": ((MEMORY,), "x = bytearray(10 << 30)\nprint('breach')"),
     "allocates 10 GB in pieces": (
         (MEMORY,),
-        "x = []\nfor _ in range(10 << 10): x.append(bytearray(1 << 20))\nprint('breach')",
+        "x = []\nfor _ in range(160): x.append(bytearray(64 << 20))\nprint('breach')",
     ),
     "maps 10 GB": ((ERROR,), "import mmap\nmmap.mmap(-1, 10 << 30)\nprint('breach')"),
     "deletes a file": ((ERROR,), "import os\nos.remove({victim!r})\nprint('breach')"),

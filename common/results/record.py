@@ -182,8 +182,8 @@ def compute_metrics(problems: dict[str, dict[str, Any]]) -> dict[str, dict[str, 
                 "n": len(tokens_P),
             }
         if counts.get("r"):
-            rating, *interval = elo_rating(counts["r"], counts["n"], counts["c"])
-            metrics[f"{name}/elo"] = {"mean": rating, "ci95": interval, "n": len(counts["r"])}
+            rating, low, high = elo_rating(counts["r"], counts["n"], counts["c"])
+            metrics[f"{name}/elo"] = {"mean": rating, "ci95": [low, high], "n": len(counts["r"])}
     return metrics
 
 

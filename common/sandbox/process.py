@@ -146,8 +146,8 @@ class Warm:
         try:
             for number, file in enumerate(files[1:]):
                 os.dup2(file, number)
-            with open(files[0], encoding="utf-8", errors="surrogatepass", newline="") as file:
-                program = file.read()
+            with open(files[0], encoding="utf-8", errors="surrogatepass", newline="") as text:
+                program = text.read()
             os.setsid()
             lockdown.die_with_parent()
             with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as score:
@@ -186,13 +186,8 @@ def run_program(text: str) -> int:
     sys.argv = ["program.py"]
     os.environ.clear()
     random.seed(0)  # the same program on the same input: the same verdict
-    text_io = {"encoding": "utf-8", "errors": "surrogateescape"}
-    sys.stdin, sys.stdout, sys.stderr = (
-        io.TextIOWrapper(io.BufferedReader(io.FileIO(0, closefd=False)), **text_io),
-        io.TextIOWrapper(io.BufferedWriter(io.FileIO(1, "w", closefd=False)), **text_io),
-        io.TextIOWrapper(io.BufferedWriter(io.FileIO(2, "w", closefd=False)), **text_io),
-    )
-    sys.__stdin__, sys.__stdout__, sys.__stderr__ = sys.stdin, sys.stdout, sys.stderr
+    sys.stdin, sys.stdout, sys.stderr = (_text(number, mode) for number, mode in enumerate("rww"))
+    sys.__stdin__, sys.__stdout__, sys.__stderr__ = sys.stdin, sys.stdout, sys.stderr  # type: ignore[misc]
     written = sys.stdout
     status = 0
     try:
@@ -213,6 +208,12 @@ def run_program(text: str) -> int:
     with contextlib.suppress(BaseException):
         sys.__stderr__.flush()
     return status
+
+
+def _text(number: int, mode: str) -> io.TextIOWrapper:
+    raw = io.FileIO(number, mode, closefd=False)
+    buffer = io.BufferedReader(raw) if mode == "r" else io.BufferedWriter(raw)
+    return io.TextIOWrapper(buffer, encoding="utf-8", errors="surrogateescape")
 
 
 def _failure(error: BaseException) -> int:
