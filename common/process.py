@@ -52,6 +52,8 @@ def settings(platform: str) -> dict[str, str]:
     }
     default = "1" if platform == "cpu" else "8"
     env["OMP_NUM_THREADS"] = os.environ.get("OMP_NUM_THREADS", default)
+    if "SANDBOX_URL" in os.environ:
+        env["SANDBOX_URL"] = os.environ["SANDBOX_URL"]
     if platform == "cpu":
         env |= {"VERL_PLATFORM": "cpu", "HF_HUB_OFFLINE": "1"}
     return env

@@ -6,14 +6,28 @@ what it cannot read; none guesses.
 
 from __future__ import annotations
 
+import base64
 import json
+import pickletools
 import re
+import zlib
 from collections.abc import Callable
 from typing import Any
+
+from common.sandbox.problem import pack
 
 # DAPO-Math-17k wraps every problem in an instruction of its own.
 _DAPO_PREFIX = "of the problem.\n\n"
 _DAPO_SUFFIX = "\n\nRemember to put your answer"
+# LiveCodeBench @0b6e5ff4, lcb_runner/prompts/code_generation.py.
+_WITH_STARTER_CODE = (
+    "You will use the following starter code to write the solution to the problem and enclose "
+    "your code within delimiters."
+)
+_WITHOUT_STARTER_CODE = (
+    "Read the inputs from stdin solve the problem and write the answer to stdout (do not directly "
+    "test on the sample inputs). Enclose your code within delimiters as follows."
+)
 _DEGREES = re.compile(r"\s*(\^\s*(\{\s*\\circ\s*\}|\\circ)|°)$")
 
 
@@ -91,6 +105,80 @@ def as_json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
+def code_format(starter_code: str) -> str:
+    """LiveCodeBench: how a solution is to be written, with the starter code where there is some."""
+    if starter_code:
+        return f"{_WITH_STARTER_CODE}\n```python\n{starter_code}\n```"
+    return f"{_WITHOUT_STARTER_CODE}\n```python\n# YOUR CODE HERE\n```"
+
+
+def livecodebench(public: str, private: str, metadata: str) -> dict[str, str]:
+    """LiveCodeBench: public and private tests of one problem, packed (common/sandbox/problem.py).
+
+    Private tests are JSON, or base64 of zlib of a pickled text that is JSON.
+    """
+    tests = json.loads(public)
+    try:
+        tests += json.loads(private)
+    except ValueError:
+        tests += json.loads(_pickled_text(zlib.decompress(base64.b64decode(private))))
+    if not tests or len({test["testtype"] for test in tests}) != 1:
+        raise ValueError("tests of one type are wanted, at least one")
+    gold: dict[str, Any] = {
+        key: [test[key[:-1]] for test in tests] for key in ("inputs", "outputs")
+    }
+    if tests[0]["testtype"] == "functional":
+        gold["fn_name"] = json.loads(metadata)["func_name"]
+    return pack(gold)
+
+
+def _pickled_text(data: bytes) -> str:
+    """The text of a pickle that is one text, read without running it; ValueError for any other."""
+    texts = []
+    for operation, argument, _ in pickletools.genops(data):
+        if operation.name in ("SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8"):
+            texts.append(argument)
+        elif operation.name not in ("PROTO", "FRAME", "MEMOIZE", "BINPUT", "LONG_BINPUT", "STOP"):
+            raise ValueError(f"a pickle with {operation.name}, where one text is wanted")
+    if len(texts) != 1:
+        raise ValueError(f"a pickle of {len(texts)} texts, where one is wanted")
+    return str(texts[0])
+
+
+def codeforces(
+    tests: list[dict[str, str]] | None,
+    complete: bool,
+    checker: str | None,
+    mode: str | None,
+    rating: int | None,
+    time_limit: float,
+) -> dict[str, str] | None:
+    """CodeForces: the official tests of a problem, packed; None where they cannot decide: some are
+    cut, several answers are right (there is a checker), it talks to a judge, or it has no rating.
+
+    Time limits are for compiled languages; a Python program gets three times as long (ours).
+    """
+    if not tests or not complete or checker or mode not in (None, "stdio") or rating is None:
+        return None
+    gold: dict[str, Any] = {
+        key: [test[key[:-1]] for test in tests] for key in ("inputs", "outputs")
+    }
+    return pack(gold | {"time_limit": 3 * time_limit})
+
+
+def statement(*parts: Any) -> str:
+    """CodeForces: title, description, input, output, note and time limit (s) as one text."""
+    title, description, given, printed, note, seconds = (part or "" for part in parts)
+    text = f"{title}\n\n{description}\n\nInput\n\n{given}\n\nOutput\n\n{printed}\n"
+    text += f"\nNote\n\n{note}\n" if note else ""
+    return f"{text}\nTime limit: {seconds} s"
+
+
+def sample_tests(tests: list[dict[str, str]]) -> dict[str, list[str]]:
+    """rllm: a list of tests with `input` and `output`."""
+    return {f"{key}s": [test[key] for test in tests] for key in ("input", "output")}
+
+
 READERS: dict[str, Callable[..., Any]] = {
     "hashes": hashes,
     "boxed": boxed,
@@ -103,6 +191,11 @@ READERS: dict[str, Callable[..., Any]] = {
     "dapo": dapo,
     "text": text,
     "json": as_json,
+    "code_format": code_format,
+    "codeforces": codeforces,
+    "livecodebench": livecodebench,
+    "sample_tests": sample_tests,
+    "statement": statement,
 }
 
 

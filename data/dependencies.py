@@ -16,9 +16,9 @@ from data.sources import get_source, parse
 
 
 def modules(builder: str) -> list[str]:
-    """The builder's file, and those of this package and of the graders that it imports, relative to
-    the repository."""
-    ours = ("data/", "common/rewards/")
+    """The builder's file, and those of this package, of the graders and of the sandbox that it
+    imports, relative to the repository."""
+    ours = ("data/", "common/rewards/", "common/sandbox/")
     return [path for path in module_sources(f"data.{builder}") if path.startswith(ours)]
 
 

@@ -1,4 +1,4 @@
-"""Rows of published files: JSON lines (also gzipped), parquet, and NoMIRACL's folder of files."""
+"""Rows of published files: JSON lines (also gzipped), JSON lists, parquet, NoMIRACL's folder."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def read_rows(path: Path, columns: set[str]) -> Iterator[dict[str, Any]]:
     if path.suffix == ".parquet":
         yield from _parquet(path, columns)
         return
-    for number, line in _lines(path):
+    for number, line in _json_list(path) or _lines(path):
         try:
             row = json.loads(line)
         except ValueError as error:
@@ -51,6 +51,18 @@ def _parquet(path: Path, columns: set[str]) -> Iterator[dict[str, Any]]:
         reason = str(error).splitlines()[0]
         after = f" after row {read}" if read else ""
         raise ValueError(f"{path}: not readable as parquet{after} ({reason})") from None
+
+
+def _json_list(path: Path) -> list[tuple[int, bytes]]:
+    """Numbered elements of a file that is one JSON list; nothing for another file."""
+    with path.open("rb") as file:
+        if path.suffix != ".json" or file.read(1) != b"[":
+            return []
+    try:
+        found = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise ValueError(f"{path}: no JSON ({error})") from None
+    return [(number, json.dumps(row).encode()) for number, row in enumerate(found, start=1)]
 
 
 def _lines(path: Path) -> Iterator[tuple[int, bytes]]:

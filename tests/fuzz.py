@@ -33,6 +33,7 @@ RGB = {"answer": ["Paris", ["France", "the Republic"]], "query": "Where is the L
 ROWS = {
     "arithmetic_chain": {"gold": "8"},
     "checkable": {"gold": {"alphabet": "abc", "longest": 20, "constraints": CONSTRAINTS}},
+    "code": {"gold": {"inputs": ["1"], "outputs": ["42"]}},
     "countdown": {"gold": {"numbers": [3, 5, 7], "target": 22}},
     "gemma": {"gold": "42"},
     "gsm8k": {"gold": "42"},
@@ -62,6 +63,7 @@ PIECES = (
     *("#### ", "The answer is ", "final answer", "not ", "I don't know", "42", "1/2", "0.5", "22"),
     *("Zoey", "Riley", "Ella", " is a knight", " is a knave", "(1) ", "3 * 5 + 7", "9**9**9"),
     *("__import__('os').system('x')", "lambda: 0", "{}", "[]", "e" * 40, "9" * 40, "- " * 20),
+    *("\n```python\n", "\n```\n", "print(42)"),
     *("\u00e9", "\u4e2d\u6587", "\u202e", "\u0661", "\u2212", "\ud800", "\U0001f600", "\ufeff"),
 )
 HOSTILE = (

@@ -10,6 +10,9 @@ import subprocess
 import sys
 
 from common.config import ROOT, RunConfig
+from common.rewards import code
+from common.rewards.rule import KEY, Rules
+from common.stages.reward import benchmark_rules
 
 
 def visible_gpus() -> int:
@@ -21,7 +24,7 @@ def visible_gpus() -> int:
 
 
 def machine_faults(run: RunConfig) -> list[str]:
-    """What is missing here for the run: GPUs, nodes, disk. Empty when it can run here."""
+    """What the run lacks here: GPUs, nodes, disk, a sandbox. Empty when it can run here."""
     address = os.environ.get("RAY_ADDRESS")
     faults = cluster_faults(run, address) if address else local_faults(run)
     runs = ROOT / "runs"
@@ -31,7 +34,18 @@ def machine_faults(run: RunConfig) -> list[str]:
             f"{free:.1f} GB of disk are free, scale={run.scale} needs {run.recipe.disk_gb:g} GB; "
             "free some space"
         )
-    return faults
+    return faults + sandbox_faults(run)
+
+
+def sandbox_faults(run: RunConfig) -> list[str]:
+    """Whether this machine can run code safely, where a grader of the run does."""
+    rules = [Rules.of(run.get(KEY)), *benchmark_rules(run).values()]
+    if any(grader.sandboxed for rule in rules for grader in rule.graders.values()):
+        try:
+            code.backend()
+        except ValueError as error:
+            return [str(error)]
+    return []
 
 
 def local_faults(run: RunConfig) -> list[str]:

@@ -11,8 +11,11 @@ import argparse
 import inspect
 import json
 import math
+import os
 import zlib
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -120,6 +123,26 @@ def prompt_ids(
     return [list(ids) for ids in rendered]
 
 
+def graded(
+    rules: Rules, responses: Iterable[Any], grade: Callable[[Any], dict[str, float]]
+) -> Iterator[tuple[Any, dict[str, float]]]:
+    """Responses and their scores, in order. Sandboxed graders work in processes of their own, so
+    as many responses as there are cores are graded at once; the others work here."""
+    if not any(grader.sandboxed for grader in rules.graders.values()):
+        yield from ((response, grade(response)) for response in responses)
+        return
+    cores = len(os.sched_getaffinity(0))
+    waiting: deque[tuple[Any, Future[dict[str, float]]]] = deque()
+    with ThreadPoolExecutor(cores) as threads:
+        for response in responses:
+            waiting.append((response, threads.submit(grade, response)))
+            while len(waiting) > 4 * cores or (waiting and waiting[0][1].done()):
+                first, score = waiting.popleft()
+                yield first, score.result()
+        for first, score in waiting:
+            yield first, score.result()
+
+
 def evaluate_benchmark(
     spec: dict[str, Any], name: str, output: Path, sampled: dict[Any, list] | None = None
 ) -> dict[str, Any]:
@@ -128,7 +151,8 @@ def evaluate_benchmark(
     `sampled` holds the responses of the benchmarks before: another grader of the same prompts gets
     the same ones. Returns {"problems": {"id": [P], "n": [P], "c": [P], "t": [P]}, "tokens": {...},
     "truncated": share}; `t` counts the tokens of each problem's responses, and `problems` has `u`
-    [P], the ungradable responses of each, where there are any.
+    [P], the ungradable responses of each, where there are any, and `r` [P], where all have a
+    `rating` in `extra_info`.
     """
     from transformers import AutoTokenizer
 
@@ -153,16 +177,23 @@ def evaluate_benchmark(
     shared = asked in [(b["file"], b["samples"], b.get("chat_template")) for b in others]
     before = sampled.get(asked)
     generated = sampled.setdefault(asked, []) if shared else []
-    progress = output.with_suffix(".progress.jsonl")
-    with output.open("w") as file, progress.open("w", buffering=1) as marks:
-        for response in before or ENGINES[spec["engine"]](model_path, prompts, work):
+
+    def decoded(responses: Iterable[Any]) -> Iterator[tuple[Any, str]]:
+        for response in responses:
             if shared and before is None:
                 generated.append(response)
-            i, token_ids, reason = response
-            row = rows[i // n]
-            text = str(tokenizer.decode(token_ids, skip_special_tokens=True))
-            truth = row["reward_model"]["ground_truth"]
-            score = rules.score(row["data_source"], text, truth, row["extra_info"])
+            yield response, str(tokenizer.decode(response[1], skip_special_tokens=True))
+
+    def score_of(response: tuple[Any, str]) -> dict[str, float]:
+        (i, _, _), text = response
+        row = rows[i // n]
+        truth = row["reward_model"]["ground_truth"]
+        return rules.score(row["data_source"], text, truth, row["extra_info"])
+
+    responses = decoded(before or ENGINES[spec["engine"]](model_path, prompts, work))
+    progress = output.with_suffix(".progress.jsonl")
+    with output.open("w") as file, progress.open("w", buffering=1) as marks:
+        for ((i, token_ids, reason), text), score in graded(rules, responses, score_of):
             correct[i // n] += int(score["acc"])
             ungradable[i // n] += int(score["ungradable"])
             tokens[i // n] += len(token_ids)
@@ -175,7 +206,10 @@ def evaluate_benchmark(
             if done % 500 == 0 or done == len(prompts):
                 mark = {"step": done, "data": {"accuracy": sum(correct) / done}}
                 marks.write(json.dumps(mark) + "\n")
-    problems = {"id": ids, "n": [n] * len(rows), "c": correct, "t": tokens}
+    problems: dict[str, Any] = {"id": ids, "n": [n] * len(rows), "c": correct, "t": tokens}
+    ratings = [row["extra_info"].get("rating") for row in rows]
+    if None not in ratings:
+        problems["r"] = [float(rating) for rating in ratings]
     return {
         "problems": problems | ({"u": ungradable} if any(ungradable) else {}),
         "tokens": {"prompt": sum(map(len, prompts)), "response": sum(tokens)},

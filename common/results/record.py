@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from common.evaluation.elo import elo_rating
 from common.evaluation.pass_at_k import pass_at_k
 from common.results import seal
 from common.results.provenance import sha256_json
@@ -41,6 +42,7 @@ class Problems:
 
     `u`: samples that no verdict was reached on, none of them correct; null where there are none.
     `t`: tokens of all samples of the problem; null in records from before they were counted.
+    `r`: the problems' Elo ratings; null where they have none.
     """
 
     id: list[str]
@@ -48,6 +50,7 @@ class Problems:
     c: list[int]
     u: list[int] | None = None
     t: list[int] | None = None
+    r: list[float] | None = None
 
 
 @dataclass(frozen=True)
@@ -161,6 +164,7 @@ def compute_metrics(problems: dict[str, dict[str, Any]]) -> dict[str, dict[str, 
     Accuracy is avg@n: the mean over problems of c / n. The interval is over problems. Where some
     samples are ungradable, `<benchmark>/ungradable` is their share, by the same formula. Where
     tokens were counted, `<benchmark>/response_tokens` is their mean (Student's t over problems).
+    Where problems have ratings, `<benchmark>/elo` is the contestant's (common/evaluation/elo.py).
     """
     metrics = {}
     for name, counts in problems.items():
@@ -184,6 +188,9 @@ def compute_metrics(problems: dict[str, dict[str, Any]]) -> dict[str, dict[str, 
                 "ci95": list(interval),
                 "n": len(tokens_P),
             }
+        if counts.get("r"):
+            rating, low, high = elo_rating(counts["r"], counts["n"], counts["c"])
+            metrics[f"{name}/elo"] = {"mean": rating, "ci95": [low, high], "n": len(counts["r"])}
     return metrics
 
 
@@ -337,9 +344,9 @@ def _counts(record: Record) -> Iterator[tuple[str, float]]:
 
 
 def _check_counts(where: str, counts: Problems) -> None:
-    u, t = (given or [0] * len(counts.id) for given in (counts.u, counts.t))
-    if not len(counts.id) == len(counts.n) == len(counts.c) == len(u) == len(t) > 0:
-        raise ValueError(f"{where}: id, n, c, u and t are lists of one length, at least 1")
+    u, t, r = (given or [0] * len(counts.id) for given in (counts.u, counts.t, counts.r))
+    if not len(counts.id) == len(counts.n) == len(counts.c) == len(u) == len(t) == len(r) > 0:
+        raise ValueError(f"{where}: id, n, c, u, t and r are lists of one length, at least 1")
     if min(t) < 0:
         raise ValueError(f"{where}.t: {min(t)} is negative")
     if len(set(counts.id)) < len(counts.id):
@@ -366,7 +373,9 @@ def _check_metric(where: str, found: Metric | None, expected: Metric) -> None:
     if found is None:
         raise ValueError(f"{where}: missing; fill `metrics` with compute_metrics(problems)")
     same = zip((found.mean, *found.ci95), (expected.mean, *expected.ci95), strict=True)
-    if found.n != expected.n or not all(math.isclose(a, b, abs_tol=1e-9) for a, b in same):
+    # a rating is the root of an equation: another version of scipy may end a little beside it
+    near = {"rel_tol": 1e-6} if where.endswith("/elo") else {"abs_tol": 1e-9}
+    if found.n != expected.n or not all(math.isclose(a, b, **near) for a, b in same):
         raise ValueError(
             f"{where}: says {found.mean} {found.ci95} over {found.n} problems, `problems` give "
             f"{expected.mean} {expected.ci95} over {expected.n}; the file was edited"

@@ -82,7 +82,8 @@ def build_rows(
             name = benchmark + BASE if before_rl else benchmark
             found = [(r, e) for r in group if (e := measure(r, metric, name))]
             number = printed.get((metric, benchmark, variant))
-            where, share = f"{variant} at {scale}: {metric}", metric != "response_tokens"
+            where = f"{variant} at {scale}: {metric}"
+            share = metric not in ("response_tokens", "elo")
             ours = _over_seeds([e for _, e in found], where, share)
             rows.append(
                 Row(

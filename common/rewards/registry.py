@@ -11,6 +11,7 @@ from common.rewards.verdict import Grader
 MODULES = {
     "arithmetic_chain": "arithmetic_chain",
     "checkable": "checkable",
+    "code": "code",
     "countdown_chain": "countdown_chain",
     "countdown_published": "countdown",
     "countdown_strict": "countdown",

@@ -22,7 +22,7 @@ class Outcome(str, Enum):
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """`score`: the reward, on the grader's own scale. `extracted`: the answer that was read from
-    the response, if any. `details`: further numbers or lists of booleans, by name."""
+    the response, if any. `details`: further numbers, or lists of booleans or texts, by name."""
 
     outcome: Outcome
     score: float
@@ -41,7 +41,9 @@ class Grader:
     otherwise it runs in a child process that is killed at the deadline (`workers.py`), in which
     `warm()` has done the imports. `fast(row)`, where there is one, is the bounded part of an
     unbounded `grade`: the caller asks it first, and sends only a row of which it says None
-    to a child. `gold` that is a mapping may also come as its JSON text.
+    to a child. `sandboxed`: its work is done by processes of its own (common/sandbox), which no
+    such child may start; it runs in the caller's thread, and many may at once.
+    `gold` that is a mapping may also come as its JSON text.
     `metrics`: the numbers among the verdict's details that training logs.
     """
 
@@ -53,3 +55,4 @@ class Grader:
     warm: Callable[[], None] | None = None
     fast: Callable[[Row], Verdict | None] | None = None
     metrics: tuple[str, ...] = ()
+    sandboxed: bool = False

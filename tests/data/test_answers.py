@@ -1,10 +1,15 @@
 """Readers of published columns: what they read, and what they refuse."""
 
+import base64
 import json
+import os
+import pickle
+import zlib
 
 import pytest
 
-from data.answers import columns_of, reader
+from common.sandbox.problem import Problem
+from data.answers import codeforces, columns_of, reader, statement
 
 
 @pytest.mark.parametrize(
@@ -28,6 +33,18 @@ from data.answers import columns_of, reader
         ("n | count", {"n": ["A", "B"]}, 2),
         ("n t | text", {"n": [1, 2], "t": 3}, "[1, 2] 3"),
         ("a | json", {"a": ["是", ["x"]]}, '["是", ["x"]]'),
+        (
+            "a | code_format",
+            {"a": "class Solution:\n    def f(self):\n        "},
+            "You will use the following starter code to write the solution to the problem and "
+            "enclose your code within delimiters.\n```python\nclass Solution:\n    def f(self):\n"
+            "        \n```",
+        ),
+        (
+            "a | sample_tests",
+            {"a": [{"input": "1", "output": "2"}]},
+            {"inputs": ["1"], "outputs": ["2"]},
+        ),
         ("p.0.content", {"p": [{"content": "hi"}]}, "hi"),
         ({"numbers": "n", "target": "t"}, {"n": [1], "t": 2}, {"numbers": [1], "target": 2}),
         (
@@ -73,3 +90,55 @@ def test_boxes_of_all_math_solutions(shared):
         for line in (shared / f"math/{split}.jsonl").open():
             row = json.loads(line)
             assert reader("solution | boxed")(row) == row["answer_boxed"]
+
+
+TESTS = [{"input": "1\n", "output": "2\n", "testtype": "stdin"}]
+
+
+def pickled(value):
+    return base64.b64encode(zlib.compress(pickle.dumps(value))).decode()
+
+
+@pytest.mark.parametrize("private", [json.dumps(TESTS), pickled(json.dumps(TESTS * 2))])
+def test_livecodebenchs_tests_are_read_without_running_a_pickle(private):
+    read = reader("a b c | livecodebench")
+    found = Problem.of(read({"a": json.dumps(TESTS), "b": private, "c": "{}"}))
+    assert found.inputs[0] == "1\n" and set(found.outputs) == {"2\n"} and found.function is None
+    assert len(found.inputs) == (2 if private.startswith("[") else 3)
+    call = [{"input": "[1]\n2", "output": "3", "testtype": "functional"}]
+    row = {"a": json.dumps(call), "b": "[]", "c": '{"func_name": "add"}'}
+    assert Problem.of(read(row)) == Problem(("[1]\n2",), ("3",), "add")
+
+
+class Hostile:
+    def __reduce__(self):
+        return os.mkdir, ("made-by-a-pickle",)
+
+
+@pytest.mark.parametrize("value", [Hostile(), ["a", "b"], {"a": 1}, 3])
+def test_a_pickle_of_anything_but_a_text_is_refused(value, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    read = reader("a b c | livecodebench")
+    with pytest.raises(ValueError, match="a pickle"):
+        read({"a": json.dumps(TESTS), "b": pickled(value), "c": "{}"})
+    assert not list(tmp_path.iterdir())
+
+
+def test_only_a_codeforces_problem_that_its_tests_decide_has_an_answer():
+    tests = [{"input": "1", "output": "2"}]
+    found = Problem.of(codeforces(tests, True, None, "stdio", 1500, 2.0))
+    assert (found.inputs, found.outputs, found.time_limit_s) == (("1",), ("2",), 6.0)
+    for cut in (
+        (None, True, None, "stdio", 1500, 2.0),
+        (tests, False, None, "stdio", 1500, 2.0),
+        (tests, True, "def check(): ...", "stdio", 1500, 2.0),
+        (tests, True, None, "file", 1500, 2.0),
+        (tests, True, None, "stdio", None, 2.0),
+    ):
+        assert codeforces(*cut) is None
+
+
+def test_a_codeforces_statement_has_all_its_parts():
+    text = statement("Sums", "Add.", "Two numbers.", "Their sum.", None, 2.0)
+    assert text.startswith("Sums\n\nAdd.") and text.endswith("Time limit: 2.0 s")
+    assert "Input\n\nTwo numbers." in text and "Note" not in text

@@ -18,6 +18,7 @@ VALUES = {
     "text": "It is 2.",
     "response": "3 + 5 = 8",
     "question": "What is 2?",
+    "format": "As you like.",
 }
 RENDERED = {
     "plain": [("user", "What is $\\frac{1}{x}$ at {x=2}?")],
@@ -49,6 +50,7 @@ RENDERED = {
 # The first digits of the sha256 of every template's messages, as JSON.
 DIGESTS = {
     "boxed_integer": "3fb79c3342c33d61",
+    "codeforces": "892ff3186b4c9d77",
     "corpus_backtracking": "235d8c9de83278a3",
     "corpus_backward": "d65f526c6e7bc3a3",
     "corpus_solution": "82dafc4a30194a88",
@@ -62,6 +64,7 @@ DIGESTS = {
     "habit_backward": "350d326cf11410a0",
     "habit_subgoal": "d717ec3f4e58f38d",
     "habit_verification": "b42fad17cf9ff581",
+    "livecodebench": "37ae2b836ea584d1",
     "logic_rl_base_eval_raw": "92ef6395d5593046",
     "logic_rl_base_math_raw": "95f13782db40206a",
     "logic_rl_base_raw": "c44c63e4f02bb5c3",

@@ -35,6 +35,20 @@ def test_gpus_are_counted(monkeypatch):
         assert bool(found) is refused, found
 
 
+def test_what_runs_code_needs_a_sandbox(monkeypatch):
+    def refuse():
+        raise ValueError("code cannot be run safely here: seccomp; set SANDBOX_URL")
+
+    monkeypatch.setattr(machine, "visible_gpus", lambda: 8)
+    monkeypatch.setattr("common.sandbox.runner.protections", refuse)
+    monkeypatch.delenv("SANDBOX_URL", raising=False)
+    assert not faults()  # micro runs none
+    (fault,) = faults("recipe.disk_gb=0", scale="node8")
+    assert "set SANDBOX_URL" in fault
+    monkeypatch.setenv("SANDBOX_URL", "http://sandbox:8080/run_code")
+    assert not faults("recipe.disk_gb=0", scale="node8")
+
+
 def test_a_full_disk_is_a_fault():
     (fault,) = faults("recipe.disk_gb=1e9")
     assert "GB of disk are free" in fault and "free some space" in fault

@@ -36,6 +36,20 @@ def test_tokens_are_the_mean_over_problems_of_a_response() -> None:
     assert "test/response_tokens" not in records.compute_metrics({"test": counts | {"t": None}})
 
 
+def test_problems_with_ratings_give_an_elo(make_record: Make) -> None:
+    made = make_record()
+    counts = {"id": ["a", "b", "c"], "n": [8] * 3, "c": [8, 4, 0], "r": [1000.0, 1500.0, 2000.0]}
+    made["problems"]["codeforces"] = counts
+    made["metrics"] = records.compute_metrics(made["problems"])
+    found = made["metrics"]["codeforces/elo"]
+    assert found["mean"] == pytest.approx(1500) and found["n"] == 3
+    assert found["ci95"][0] < 1500 < found["ci95"][1]
+    records.validate(made)
+    counts["r"] = [1000.0, 1500.0]
+    with pytest.raises(ValueError, match="lists of one length"):
+        records.validate(made)
+
+
 def test_write_leaves_the_old_file_when_the_disk_fails(
     make_record: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

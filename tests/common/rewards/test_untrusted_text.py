@@ -12,6 +12,8 @@ from tests.fuzz import HOSTILE, fuzz
 FILES = sorted(p for folder in ("common", "recipes", "data") for p in (ROOT / folder).rglob("*.py"))
 CODE = {"eval", "exec", "compile", "__import__"}
 PARSERS = {"sympify", "parse_expr", "lambdify", "literal_eval"}
+# The one source that may make code of text: the child that has given up its rights before it does.
+IN_THE_SANDBOX = {"common/sandbox/process.py": {"exec", "compile"}}
 MODULES_REFUSED = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "marshal", "shelve", "pty"}
 
 
@@ -44,7 +46,9 @@ def faults(tree):
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_a_source_makes_no_code_of_text(path):
-    assert list(faults(ast.parse(path.read_text()))) == []
+    allowed = IN_THE_SANDBOX.get(str(path.relative_to(ROOT)), set())
+    found = [what for _, what in faults(ast.parse(path.read_text())) if what not in allowed]
+    assert found == []
 
 
 @pytest.mark.parametrize(
