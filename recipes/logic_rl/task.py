@@ -5,7 +5,8 @@ published evaluation reads it, `evaluation` that evaluation (1 or 0), and `stric
 thought and then nothing but the right answer. A response of nothing but symbols
 (data/knights_knaves_symbols.py) is written out in words first, so that both scales are graded by
 the same rules (common/rewards/knights_knaves.py). Only `strict` looks at the symbols themselves,
-because a thought in symbols has none of the words that it asks for.
+because a thought in symbols has none of the words that it asks for: there it is the walk through
+the worlds, none left out, to the one that the answer gives.
 
 Prompts in words end in `<think>`, which `kk_published_opened` adds; those in symbols do not.
 """
@@ -13,6 +14,7 @@ Prompts in words end in `<think>`, which `kk_published_opened` adds; those in sy
 from __future__ import annotations
 
 import re
+from itertools import islice, product
 
 from common.rewards import knights_knaves
 from common.rewards.verdict import Grader, Outcome, Row, Verdict
@@ -22,8 +24,9 @@ SYMBOLS = Symbols()
 _ALPHABET = frozenset(SYMBOLS.alphabet)
 _WORDS = {grader.name: grader.grade for grader in knights_knaves.GRADERS}
 _METRICS = ("format_ok", "answer_read", "answer_ok")
-# a thought without brackets, then a role for each person, and the end
-_WHOLE = re.compile(r"\{[^{}\[\]]*\}\[((?:[A-H][kn])+)\]")
+# worlds that clash and one that holds, then a role for each person, and the end
+_WHOLE = re.compile(r"\{((?:[kn]+[01]+x)*[kn]+[01]+\.)\}\[((?:[A-H][kn])+)\]")
+_WORLD = re.compile("[kn]+")
 
 
 def in_symbols(response: str | None) -> bool:
@@ -55,6 +58,12 @@ def _evaluation_parser(row: Row) -> Verdict:
     return Verdict(verdict.outcome, form + answer, verdict.extracted, found)
 
 
+def _walks(worlds: list[str], roles: str) -> bool:
+    """Whether `worlds` are all up to the one of `roles`, everybody a knight first."""
+    first = islice(product("kn", repeat=len(roles)), len(worlds))
+    return worlds == list(map("".join, first)) and worlds[-1] == roles
+
+
 def _strict(row: Row) -> Verdict:
     if not in_symbols(row["response"]):
         return _WORDS["kk_strict"](row)
@@ -62,8 +71,9 @@ def _strict(row: Row) -> Verdict:
     if verdict.outcome is Outcome.UNGRADABLE:
         return Verdict(verdict.outcome, 0.0)
     whole = _WHOLE.fullmatch(row["response"])
-    letters = whole[1][::2] if whole else ""
-    form = bool(letters) and SYMBOLS.people.startswith(letters)
+    form = False
+    if whole and SYMBOLS.people.startswith(whole[2][::2]):
+        form = _walks(_WORLD.findall(whole[1]), whole[2][1::2])
     read = form and bool(verdict.details["answer_read"])
     right = form and verdict.outcome is Outcome.CORRECT
     details = {"format_ok": float(form), "answer_read": float(read), "answer_ok": float(right)}
@@ -75,5 +85,5 @@ GRADERS = (
     Grader("published", "1", _published, metrics=_METRICS),
     Grader("evaluation_parser", "1", _evaluation_parser, metrics=_METRICS),
     Grader("evaluation", "1", _evaluation, metrics=_METRICS),
-    Grader("strict", "1", _strict, metrics=_METRICS),
+    Grader("strict", "2", _strict, metrics=_METRICS),
 )

@@ -166,7 +166,9 @@ THOUGHT, _, ROLES = SOLUTION.partition("[")
     ("response", "published", "looser", "evaluation", "strict"),
     [
         (SOLUTION, 3, 3, 1, 1),
-        (f"{{}}[{ROLES}", 3, 3, 1, 1),  # an empty thought is allowed
+        (f"{{}}[{ROLES}", 3, 3, 1, 0),  # no thought
+        (f"{{{ROLES[1:-1:2]}1.}}[{ROLES}", 3, 3, 1, 0),  # the answer quoted as one
+        (THOUGHT.replace("x", "x" * 2) + f"[{ROLES}", 3, 3, 1, 0),
         (f"{THOUGHT}[{ROLES.translate(FLIP)}", -0.5, -0.5, 0, 0),
         (f"{THOUGHT}[{ROLES[:2]}{ROLES}", -1, 3, 1, 0),  # somebody twice
         (f"{THOUGHT}[{ROLES[:-3]}]", -1, -1, 0, 0),  # somebody missing
