@@ -44,3 +44,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if hasattr(config, "workerinput"):  # in one process the order of the files stays
         # what runs longest begins first
         items.sort(key=lambda item: item.get_closest_marker("end_to_end") is None)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("sandbox"):
+        from common.sandbox.runner import protections
+
+        try:
+            protections()
+        except ValueError as error:
+            pytest.skip(str(error))

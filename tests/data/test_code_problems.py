@@ -19,6 +19,7 @@ def sandbox():
     made.close()
 
 
+@pytest.mark.sandbox
 @pytest.mark.parametrize("kind", range(len(KINDS)))
 @pytest.mark.parametrize("function", [False, True])
 def test_solutions_are_right_and_wrong_ones_fail_at_once(kind, function, sandbox):

@@ -167,6 +167,7 @@ def test_the_stop_token_ends_a_response_and_is_not_shown(spec, tmp_path, monkeyp
     assert result["truncated"] == 1.0
 
 
+@pytest.mark.sandbox
 def test_code_is_run_and_rated(model, spec, tmp_path, monkeypatch):
     """Generated problems through data, prompts, grader, counts and metrics; scripted responses."""
     sizes = {"train": 2, "validation": 2, "test": 8, "sft": 2, "tests_each": 3}

@@ -35,6 +35,7 @@ def test_the_solution_is_the_last_fenced_block(response, solution):
     assert code.extract(response) == solution
 
 
+@pytest.mark.sandbox
 def test_a_solution_is_right_when_it_passes_every_test():
     right = code.grade({"response": RIGHT, "gold": json.dumps(GOLD)})
     assert (right.outcome, right.score) == (Outcome.CORRECT, 1.0)
@@ -49,6 +50,7 @@ def test_a_solution_is_right_when_it_passes_every_test():
         code.grade({"response": None, "gold": {"inputs": ["1"]}})
 
 
+@pytest.mark.sandbox
 def test_a_file_of_responses_is_graded(tmp_path, capsys):
     source, target = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
     rows = [RIGHT, HALF, None, "```\nwhile True: pass\n```"]
@@ -62,6 +64,7 @@ def test_a_file_of_responses_is_graded(tmp_path, capsys):
     assert found[0]["extracted"] == "print(int(input()) ** 2)"
 
 
+@pytest.mark.sandbox
 def test_it_is_a_reward_that_logs_the_share_of_tests():
     rules = rule.Rules("code", {})
     assert rules.score("any", HALF, json.dumps(GOLD), None) == {

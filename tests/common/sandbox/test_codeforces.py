@@ -12,6 +12,8 @@ from common.sandbox.runner import Sandbox
 from data import store
 from tests.common.sandbox.codeforces_solutions import SOLUTIONS
 
+pytestmark = pytest.mark.sandbox
+
 MIRROR = ROOT.parent / "shared" / "data"
 LIMIT_S = 0.6  # for solutions that take far less, or would take minutes
 

@@ -8,6 +8,8 @@ from common.sandbox.judge import Judgement, judge, same_output, same_value
 from common.sandbox.problem import Problem, pack
 from common.sandbox.runner import Run, Sandbox, Status
 
+pytestmark = pytest.mark.sandbox
+
 PASSED, WRONG, ERROR, NOT_RUN = "passed", "wrong answer", "runtime error", "not run"
 
 

@@ -16,6 +16,8 @@ from common.sandbox import lockdown, runner
 from common.sandbox.runner import Limits, Sandbox, Status
 from tests.hostile import HOSTILE, LIMITS, fill, left
 
+pytestmark = pytest.mark.sandbox
+
 
 @pytest.fixture(scope="module")
 def sandbox():

@@ -13,6 +13,8 @@ from common.sandbox.problem import Problem
 from common.sandbox.runner import Limits, Sandbox, Status
 from common.sandbox.service import Service
 
+pytestmark = pytest.mark.sandbox
+
 LIMITS = Limits.of(1.0)
 
 
