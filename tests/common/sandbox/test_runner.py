@@ -115,6 +115,25 @@ def test_a_lost_process_is_replaced_and_nothing_is_left():
     assert left() <= before
 
 
+def test_a_call_in_flight_fails_when_the_sandbox_is_closed():
+    made, found = Sandbox(1), []
+
+    def call():
+        try:
+            made.run("import time; print('on', flush=True); time.sleep(100)", "", Limits(5, 60))
+        except RuntimeError as error:
+            found.append(str(error))
+
+    made.run("", "", LIMITS)
+    threads = [threading.Thread(target=call) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    made.close()
+    for thread in threads:
+        thread.join(timeout=30)
+    assert found == ["the sandbox is closed"] * 2
+
+
 def test_when_the_parent_is_killed_the_sandbox_ends_with_its_program_and_folder(tmp_path):
     code = (
         "from common.sandbox.runner import Limits, Sandbox\n"
