@@ -154,9 +154,9 @@ class Sandbox:
             for slot in self._living:
                 slot.process.kill()
         idle = [self._slots.get() for _ in range(self._count)]
-        for slot in idle:
-            if slot is not None:
-                self._end(slot)
+        for found in idle:
+            if found is not None:
+                self._end(found)
             self._slots.put(None)
 
     def _begin(self) -> _Slot:
