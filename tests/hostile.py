@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import sys
 import tempfile
 import threading
@@ -144,9 +145,11 @@ def main(words: list[str]) -> int:
     names = [*HOSTILE] * (count // 4 // len(HOSTILE) + 1)
     chosen: list[str | None] = [*names[: count // 4], *[None] * (count - count // 4)]
     rng.shuffle(chosen)
-    victim = Path(tempfile.mkdtemp(prefix="hostile-")) / "victim"
+    folder = Path(tempfile.mkdtemp(prefix="hostile-"))
+    victim = folder / "victim"
     victim.write_text("alive")
-    before, begun = left(), time.monotonic()
+    tempfile.tempdir = str(folder)  # of this run's sandbox alone
+    before, begun = left(folder), time.monotonic()
     sandbox, bad, ends = Sandbox(2), [], Counter[str]()
     for name in chosen:
         found, wanted = one(sandbox, name, rng, victim)
@@ -155,11 +158,10 @@ def main(words: list[str]) -> int:
             bad.append(f"{name or 'an ordinary program'}: {found}")
     sandbox.close()
     seconds = time.monotonic() - begun
-    after = left()
+    after = left(folder)
     if victim.read_text() != "alive":
         bad.append("the victim was changed")
-    victim.unlink()
-    victim.parent.rmdir()
+    shutil.rmtree(folder)
     bad += [f"left behind: {what}" for what in sorted(after - before)]
     how = ", ".join(f"{number} {end}" for end, number in ends.most_common())
     print(f"{count} programs, {count // 4} of them hostile, in {seconds:.0f} s: {how}")
@@ -188,15 +190,14 @@ def fill(program: str, victim: Path, pid: int, port: int) -> str:
     return program.format(victim=str(victim), pid=pid, port=port)
 
 
-def left() -> set[str]:
-    """What this process has, and what any process has in the folder for temporary files."""
-    mine = psutil.Process()
-    found = {f"process {p.pid}" for p in mine.children(recursive=True)}
+def left(folder: Path) -> set[str]:
+    """What this process has, and what any process has in or from a folder for temporary files."""
+    found = {f"process {p.pid}" for p in psutil.Process().children(recursive=True)}
     found |= {f"thread {t.name}" for t in threading.enumerate()}
     found |= {f"descriptor {n}" for n in os.listdir("/proc/self/fd")}
-    found |= {str(path) for path in Path(tempfile.gettempdir()).glob("sandbox-*")}
+    found |= {str(path) for path in folder.rglob("*")}
     for process in psutil.process_iter(["cmdline"]):
-        if "common.sandbox.process" in (process.info["cmdline"] or []):
+        if any(word.startswith(str(folder)) for word in process.info["cmdline"] or []):
             found.add(f"process {process.pid}")
     return found
 

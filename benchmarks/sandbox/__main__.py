@@ -113,6 +113,11 @@ def main() -> int:
     ratios = [b / a for a, b in zip(warm_s, fresh_s, strict=True)]
     machine = provenance.hardware()
     git = provenance.git_state(ROOT)
+    verdict = (
+        f"Ratio {statistics.median(ratios):.1f} [{min(ratios):.1f}, {max(ratios):.1f}] over rounds "
+        f"(target {TARGET:.0f}); on the clock {statistics.median(clocks):.1f}. "
+        f"The verdicts are {'the same' if same else 'NOT the same'}."
+    )
     lines = [
         "# Verdicts on code: the sandbox beside a fresh Python for each test",
         "",
@@ -128,9 +133,7 @@ def main() -> int:
             for name, s in (("sandbox, warm", warm_s), ("fresh Python", fresh_s))
         ),
         "",
-        f"Ratio {statistics.median(ratios):.1f} [{min(ratios):.1f}, {max(ratios):.1f}] over rounds "
-        f"(target {TARGET:.0f}); on the clock {statistics.median(clocks):.1f}. "
-        f"The verdicts are {'the same' if same else 'NOT the same'}.",
+        verdict,
         "",
         "What kept the programs in, in the sandbox only:",
         "",
@@ -138,7 +141,7 @@ def main() -> int:
         "",
     ]
     REPORT.write_text("\n".join(lines))
-    say(f"sandbox: {lines[-6 - len(protections())]}")
+    say(f"sandbox: {verdict}")
     say(f"sandbox: {REPORT.relative_to(ROOT)}")
     return 0 if same else 1
 

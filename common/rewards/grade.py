@@ -30,6 +30,7 @@ from common.console import console, say
 from common.rewards.registry import MODULES, get_grader
 from common.rewards.verdict import Outcome, Verdict
 from common.rewards.workers import Pool
+from common.sandbox import runner
 
 CHUNK = 32  # rows that a worker gets at once
 Numbered = tuple[int, dict[str, Any]]
@@ -123,6 +124,7 @@ def _verdicts(
     finally:
         threads.shutdown(wait=False, cancel_futures=True)
         pool.close()
+        runner.close()
 
 
 def _rows(source: Path) -> Iterator[Numbered]:

@@ -77,7 +77,7 @@ class Run:
     seconds: float
 
 
-@dataclass
+@dataclass(eq=False)
 class _Slot:
     process: subprocess.Popen[bytes]
     socket: socket.socket
@@ -107,22 +107,25 @@ class Sandbox:
     """Up to `slots` warm interpreters, started when first needed; `close` ends them all."""
 
     def __init__(self, slots: int | None = None) -> None:
-        count = slots or len(os.sched_getaffinity(0))
+        self._count = slots or len(os.sched_getaffinity(0))
         self._slots: queue.LifoQueue[_Slot | None] = queue.LifoQueue()
-        for _ in range(count):
+        for _ in range(self._count):
             self._slots.put(None)
-        self._count = count
+        self._lock = threading.Lock()  # of what follows
+        self._living: set[_Slot] = set()
+        self._closed = False
 
     def run(self, program: str, stdin: str, limits: Limits) -> Run:
         """Run Python text as a program.
 
-        Raises: ValueError, in one line with the mend, where this machine cannot lock it down.
+        Raises: ValueError, in one line with the mend, where this machine cannot lock it down;
+        RuntimeError when the sandbox is closed meanwhile.
         """
         slot = self._slots.get()
         why = ""
         try:
             for _ in range(_LOST):
-                slot = slot or _start()
+                slot = slot or self._begin()
                 files = [os.memfd_create(name) for name in process.FILE_NAMES]
                 try:
                     _fill(files[0], program)
@@ -130,28 +133,46 @@ class Sandbox:
                     return _run(slot.ask(limits, files), files, limits)
                 except OSError as error:
                     why = f"its process: {error}"
-                    slot.end()
-                    slot = None
+                    lost, slot = slot, None
+                    self._end(lost)
                 finally:
                     for file in files:
                         os.close(file)
             return Run(Status.LOST, "", why, 0.0)
         except BaseException:  # Ctrl-C too: a program may be running
             if slot is not None:
-                slot.end()
-                slot = None
+                lost, slot = slot, None
+                self._end(lost)
             raise
         finally:
             self._slots.put(slot)
 
     def close(self) -> None:
-        """End all processes and remove their folders, once the programs that run have ended."""
-        for _ in range(self._count):
-            slot = self._slots.get()
-            if slot is not None:
-                slot.end()
-        for _ in range(self._count):
+        """End all processes and remove their folders; calls in flight fail."""
+        with self._lock:
+            self._closed = True
+            for slot in self._living:
+                slot.process.kill()
+        idle = [self._slots.get() for _ in range(self._count)]
+        for found in idle:
+            if found is not None:
+                self._end(found)
             self._slots.put(None)
+
+    def _begin(self) -> _Slot:
+        if self._closed:
+            raise RuntimeError("the sandbox is closed")
+        slot = _start()
+        with self._lock:
+            self._living.add(slot)
+            if self._closed:
+                slot.process.kill()
+        return slot
+
+    def _end(self, slot: _Slot) -> None:
+        with self._lock:
+            self._living.discard(slot)
+        slot.end()
 
 
 def _fill(file: int, text: str) -> None:

@@ -68,6 +68,7 @@ def test_node8_of_gspo_moe_names_its_sets():
     found = dependencies.inputs(run.recipe.data.builder, run.recipe.data.options)
     assert set(found) == {
         "template boxed_integer", "dapo_math_17k/train", "aime24/test", "limo/train",
+        "template livecodebench", "livecodebench/test", "template codeforces", "codeforces/test",
     }  # fmt: skip
     for name in ("dapo_math_17k/train", "aime24/test"):
         assert "@main" not in str(found[name]["splits"])

@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 from pathlib import Path
 
@@ -101,8 +102,9 @@ def test_a_machine_that_cannot_lock_down_is_refused_with_the_mend(monkeypatch):
         lockdown.require()
 
 
-def test_a_lost_process_is_replaced_and_nothing_is_left():
-    before, children = left(), psutil.Process().children()
+def test_a_lost_process_is_replaced_and_nothing_is_left(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    before, children = left(tmp_path), psutil.Process().children()
     made = Sandbox(2)
     assert made.run("print(1)", "", LIMITS).stdout == "1\n"
     (around,) = (p for p in psutil.Process().children() if p not in children)
@@ -114,7 +116,26 @@ def test_a_lost_process_is_replaced_and_nothing_is_left():
     for thread in many:
         thread.join()
     made.close()
-    assert left() <= before
+    assert left(tmp_path) <= before
+
+
+def test_a_call_in_flight_fails_when_the_sandbox_is_closed():
+    made, found = Sandbox(1), []
+
+    def call():
+        try:
+            made.run("import time; print('on', flush=True); time.sleep(100)", "", Limits(5, 60))
+        except RuntimeError as error:
+            found.append(str(error))
+
+    made.run("", "", LIMITS)
+    threads = [threading.Thread(target=call) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    made.close()
+    for thread in threads:
+        thread.join(timeout=30)
+    assert found == ["the sandbox is closed"] * 2
 
 
 def test_when_the_parent_is_killed_the_sandbox_ends_with_its_program_and_folder(tmp_path):
