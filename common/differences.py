@@ -149,11 +149,11 @@ def compare(a: Side, b: Side) -> list[Difference]:
         if top and top != key:
             below = [k for k in differing if k.startswith(f"{top}.")]
             counts = [sum(k in flat for k in below) for flat in (first, second)]
-            values = [f"({n} keys)" if n else None for n in counts]
+            one, other = (f"({n} keys)" if n else None for n in counts)
         else:
-            top, values = key, [first.get(key), second.get(key)]
+            top, one, other = key, first.get(key), second.get(key)
         source = b.sources.get(key) or a.sources.get(key, "")
-        found.setdefault(top, Difference(kind_of(key), top, *values, source))
+        found.setdefault(top, Difference(kind_of(key), top, one, other, source))
     return list(found.values())
 
 

@@ -94,8 +94,12 @@ class Checked:
         except ValueError as error:
             self.faults.append(Fault(relative(path), "JSON", str(error), "a JSON object", mend))
             return None
+        if seal.KEY not in values:
+            mend = "make it again: only the command that measures writes one"
+            self.faults.append(Fault(relative(path), seal.KEY, "none", "that of its content", mend))
+            return None
         self.hashes += 1
-        found, expected = seal.digest(values), str(values.get(seal.KEY, "none"))
+        found, expected = seal.digest(values), values[seal.KEY]
         if found == expected and text == json_text(values):
             return values
         good = next((v for v in committed_versions(ROOT, path) if _whole(v)), None)
@@ -280,8 +284,8 @@ def differences(found: Any, expected: Any, key: str = "") -> Iterator[tuple[str,
         for name in dict.fromkeys([*expected, *found]):
             if key or name != seal.KEY:
                 below = f"{key}.{name}" if key else str(name)
-                ends = (d.get(name, "nothing") for d in (found, expected))
-                yield from differences(*ends, below)
+                a, b = (d.get(name, "nothing") for d in (found, expected))
+                yield from differences(a, b, below)
     elif isinstance(found, list) and isinstance(expected, list) and len(found) == len(expected):
         for i, (a, b) in enumerate(zip(found, expected, strict=True)):
             yield from differences(a, b, f"{key}[{i}]")

@@ -21,8 +21,9 @@ def test_round_trip_is_sorted_indented_and_repeatable(make_record: Make, tmp_pat
     records.write(made, path)
     assert path == tmp_path / "demo" / "micro" / "gspo-seed1.json"
     first = path.read_bytes()
-    assert json.loads(first) == made == records.load(path)
-    assert first.decode() == json.dumps(made, indent=2, sort_keys=True) + "\n"
+    sealed = made | {"sha256": sha256_json(made)}
+    assert json.loads(first) == sealed == records.load(path)
+    assert first.decode() == json.dumps(sealed, indent=2, sort_keys=True) + "\n"
     records.write(records.load(path), path)
     assert path.read_bytes() == first
     assert os.listdir(path.parent) == [path.name]

@@ -83,7 +83,7 @@ def test_a_record_without_its_seal_is_refused(recipe: Path, results: Path) -> No
     del values[seal.KEY]
     write_json(path, values)
     (fault,) = verify.verify(recipe, results).faults
-    assert (fault.key, fault.expected) == ("sha256", "none")
+    assert (fault.key, fault.found) == ("sha256", "none")
 
 
 def test_a_new_seal_on_wrong_numbers_does_not_help(recipe: Path, results: Path) -> None:
