@@ -64,7 +64,7 @@ def folder(monkeypatch, tmp_path):
 
 
 def write_all(folder, row):
-    for name in ("train", "validation", "test"):
+    for name in ("train", "validation", "test", "livecodebench", "codeforces"):
         write_parquet(folder / f"data/{name}.parquet", [row])
 
 
