@@ -73,7 +73,7 @@ class Side:
 
 @dataclass(frozen=True)
 class Difference:
-    """`a` and `b` are null where a side has no such key; `source`: of b's value, else of a's."""
+    """`a` and `b` are null where a side has no such key; `source`: of b's value, else a's."""
 
     kind: str
     key: str
@@ -152,7 +152,8 @@ def compare(a: Side, b: Side) -> list[Difference]:
             one, other = (f"({n} keys)" if n else None for n in counts)
         else:
             top, one, other = key, first.get(key), second.get(key)
-        source = b.sources.get(key) or a.sources.get(key, "")
+        theirs = a.sources.get(key)
+        source = b.sources.get(key) or (f"of the first: {theirs}" if theirs else "")
         found.setdefault(top, Difference(kind_of(key), top, one, other, source))
     return list(found.values())
 
