@@ -10,6 +10,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
@@ -58,6 +59,24 @@ def post(
             wait = backoff_s * 2 ** (attempt - 1) * random.uniform(1, 1.5)
             time.sleep(float(asked) if asked.isdecimal() else wait)
     raise ConnectionError(f"{reason}, {attempt} times in a row")
+
+
+@dataclass(frozen=True)
+class Connection:
+    """How a recipe names a service: the arguments of `Service`. An address that is no URL is a file
+    below the run's folder, whose path the program completes."""
+
+    address: str
+    model: str = ""
+    batch: int = 32
+    concurrency: int = 4
+    timeout_s: float = 60.0
+    retries: int = 4
+    backoff_s: float = 0.5
+    wait_s: float = 1800.0
+
+    def arguments(self) -> dict[str, Any]:
+        return asdict(self)
 
 
 class Service:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from common.config import ROOT
 from common.console import say
@@ -23,12 +25,13 @@ class Child:
     """`python -m common serve KIND MODEL`, while the `with` block lasts.
 
     `folder`: where its address (`<kind>.json`) and its log (`<kind>.log`) go; a service that a
-    killed run left at work in this folder is ended first. `options`: further words of the command.
+    killed run left at work in this folder is ended first. `options`: of the command, by name.
     `poll` starts it again when it has ended, which its clients wait for.
     """
 
-    def __init__(self, kind: str, model: Path, folder: Path, options: list[str]) -> None:
-        self.kind, self.model, self.options = kind, model, options
+    def __init__(self, kind: str, model: Path, folder: Path, options: Mapping[str, Any]) -> None:
+        self.kind, self.model = kind, model
+        self.options = [word for k, v in options.items() for word in (f"--{k}", str(v))]
         self.address = folder / f"{kind}.json"
         self.log = folder / f"{kind}.log"
         self.restarts = 0
