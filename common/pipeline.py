@@ -62,7 +62,7 @@ def prepare(run: RunConfig, argv: list[str]) -> tuple[Path, Path]:
     check_taught(run, data)  # before the base is trained
     start = sft(run, data, model)
     link(run.run_dir, "sft", start)
-    if run.recipe.reward_model:
+    if run.recipe.reward_model and run.recipe.method == "rl":
         link(run.run_dir, "reward_model", reward_model(run, data, start))
     if run.recipe.warmup:
         warmed = warm_up(run, data, start, lambda other: trained(other, argv))

@@ -18,7 +18,8 @@ class Neural:
     """`sources`: the data sources whose responses a reward model scores, `service`: where it is.
     `tokenizer`: the folder of the model, below that of the run, whose chat template
     turns prompt and response into the text that it reads; none with an address that ends in
-    `/score`, which takes the two apart. `weights`: of several numbers of a text.
+    `/score`, which takes the two apart. `weights`: of several numbers of a text. `after`: the mark
+    that ends a thought, where the model reads only what follows its last one.
 
     Rows of these sources have their prompt, chat messages or a text, in `extra_info.prompt`.
 
@@ -29,6 +30,7 @@ class Neural:
     service: Connection
     tokenizer: str | None = None
     weights: list[float] | None = None
+    after: str | None = None
 
     def __post_init__(self) -> None:
         if not self.sources:
@@ -52,6 +54,8 @@ class Neural:
 
     def text(self, prompt: Any, response: str) -> Text:
         """What the model reads of one response."""
+        if self.after:
+            response = response.rpartition(self.after)[2]
         turns = [dict(turn) for turn in prompt] if not isinstance(prompt, str) else None
         if self.tokenizer is None:
             return prompt if turns is None else "\n".join(t["content"] for t in turns), response

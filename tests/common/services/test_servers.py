@@ -14,6 +14,8 @@ import transformers
 from fastapi.testclient import TestClient
 
 from common.config import ROOT
+from common.process import StageError
+from common.services.launch import Child
 from common.services.reference_server import ReferenceServer
 from common.services.reward import RewardModel
 from common.services.reward_server import RewardServer
@@ -121,9 +123,33 @@ def test_batches_are_bounded_by_sequences_and_by_tokens():
     assert list(batches(lengths, 9, 10)) == [[1, 3], [0], [2], [4]]  # one is always taken
 
 
-def start(model, address, *options):
-    command = [sys.executable, "-m", "common", "serve", "reward", str(model / "heads")]
-    return subprocess.Popen([*command, "--address", str(address), *options], cwd=ROOT)
+@pytest.mark.component
+def test_a_service_is_killed_started_again_and_nothing_is_lost(model, tmp_path, capfd):
+    with (
+        Child("reward", model / "heads", tmp_path, {"batch": 2}) as child,
+        RewardModel(str(child.address), retries=0, batch=2, wait_s=300) as client,
+    ):
+        before = client.score(TEXTS)
+        child.poll()
+        first = psutil.Process(json.loads(child.address.read_text())["pid"])
+        first.kill()
+        wait_for(lambda: not first.is_running() or first.status() == psutil.STATUS_ZOMBIE)
+        child.poll()  # at another port
+        assert client.score(TEXTS) == before
+        second = psutil.Process(json.loads(child.address.read_text())["pid"])
+    assert not second.is_running() and not child.address.exists()
+    said = capfd.readouterr().err
+    assert "reward service: ended (exit code -9); starting it again, training waits" in said
+
+
+@pytest.mark.component
+def test_a_service_that_cannot_start_is_an_error_of_one_line(tmp_path):
+    with (
+        pytest.raises(StageError, match="did not start: .*nothing: cannot be served") as error,
+        Child("reward", tmp_path / "nothing", tmp_path, {}),
+    ):
+        pass
+    assert "\n" not in str(error.value) and "reward.log" in str(error.value)
 
 
 def wait_for(condition, seconds=300):
@@ -131,25 +157,6 @@ def wait_for(condition, seconds=300):
     while not condition():
         assert time.time() < until
         time.sleep(0.1)
-
-
-@pytest.mark.component
-def test_a_service_is_killed_started_again_and_nothing_is_lost(model, tmp_path):
-    address = tmp_path / "reward.json"
-    service = start(model, address)
-    try:
-        with RewardModel(str(address), retries=0, batch=2, wait_s=300) as client:
-            assert client.healthy(300)
-            before = client.score(TEXTS)
-            service.kill()
-            service.wait()
-            service = start(model, address)  # at another port
-            assert client.score(TEXTS) == before
-        service.send_signal(signal.SIGTERM)
-        assert service.wait(60) == 0
-    finally:
-        service.kill()
-        service.wait()
 
 
 @pytest.mark.component
