@@ -114,6 +114,13 @@ def check_selection(run: RunConfig, chosen: Selection) -> None:
                 f"{chosen.kept_of(samples)} of {samples} kept a mini-batch of p prompts is "
                 f"p x {chosen.kept_of(samples)} / {samples}"
             )
+    key = "actor_rollout_ref.rollout.log_prob_micro_batch_size_per_gpu"
+    each = left // run.ranks
+    if not run.get("actor_rollout_ref.actor.use_dynamic_bsz") and each % run.get(key):
+        raise ValueError(
+            f"{key}={run.get(key)} does not divide the {each} responses on each rank that "
+            f"{selection.KEY} leaves of a step; change it"
+        )
 
 
 def check_lengths(run: RunConfig) -> None:

@@ -39,11 +39,11 @@ def entropy(fields: Any) -> dict[str, float]:
     return {"group/entropy": total / max(1.0, tokens)}
 
 
-def means(infos: list[dict[str, float]]) -> dict[str, float]:
-    """`group/<name>`: the mean of each number that a reward function logs, NaN left out."""
+def means(infos: list[dict[str, float | None]]) -> dict[str, float]:
+    """`group/<name>`: the mean of each number that a reward function logs, where it is one."""
     values: dict[str, list[float]] = {}
     for info in infos:
         for key, value in info.items():
-            if key != "score" and value == value:
+            if key != "score" and value is not None and value == value:
                 values.setdefault(key, []).append(value)
     return {f"group/{key}": sum(found) / len(found) for key, found in values.items()}

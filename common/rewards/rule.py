@@ -52,7 +52,7 @@ async def route(
     ground_truth: Any,
     extra_info: Mapping[str, Any] | None = None,
     **reward_kwargs: Any,
-) -> dict[str, float]:
+) -> dict[str, float | None]:
     """The same where a reward model has a part: its scores are waited for, the event loop goes on.
 
     Raises: as `Rules.score`; ServiceError when the service stays away for longer than it may.
@@ -169,16 +169,16 @@ class Rules:
 
     async def route(
         self, source: str, response: str | None, gold: Any, extra: Mapping[str, Any] | None
-    ) -> dict[str, float]:
-        """`score`, of the reward model where it is the branch of `source`: then `acc` is NaN, which
-        is neither right nor wrong, and so are all metrics.
+    ) -> dict[str, float | None]:
+        """`score`, of the reward model where it is the branch of `source`: then `acc` is None, for
+        which verl takes the reward in its place, and all metrics are NaN.
 
         Raises: as `score`, and ServiceError.
         """
         if self.neural is None or source not in self.scored:
-            return await asyncio.to_thread(self.score, source, response, gold, extra)
+            return dict(await asyncio.to_thread(self.score, source, response, gold, extra))
         found = self._scaled(source, await self.neural.score(response, extra))
-        return found | {"acc": math.nan, "ungradable": 0.0} | dict.fromkeys(self.metrics, math.nan)
+        return found | {"acc": None, "ungradable": 0.0} | dict.fromkeys(self.metrics, math.nan)
 
     def _scaled(self, source: str, score: float) -> dict[str, float]:
         if not self.scales:

@@ -129,6 +129,7 @@ class Service:
         self._closed = False
         self._away = threading.Lock()  # held by the one thread that looks for the service
         self._away_since: float | None = None
+        self._returns = 0  # how often it came back
 
     def __enter__(self) -> Any:
         return self
@@ -249,21 +250,26 @@ class Service:
         return answers
 
     def _post(self, body: dict[str, Any]) -> httpx.Response:
-        there = False  # it answers, and fails all the same
+        there = False  # it answered, and failed all the same
         while True:
+            known = self._returns
             try:
                 return post(self._client, self.url, body, self.retries, self.backoff_s)
             except (ConnectionError, httpx.InvalidURL) as error:
-                if there or not self.wait_s:
+                was_away = bool(self.wait_s) and self._wait_until_back(str(error), known)
+                if not was_away and (there or not self.wait_s):
                     raise ServiceError(f"{self.name}: {error}") from None
-                there = not self._wait_until_back(str(error))
+                there = not was_away
 
-    def _wait_until_back(self, reason: str) -> bool:
-        """Return when the service answers: whether it was away before.
+    def _wait_until_back(self, reason: str, known: int) -> bool:
+        """Return when the service answers: whether it was away since it had come back `known`
+        times.
 
         Raises: ServiceError when it is away for longer than `wait_s`.
         """
         with self._away:  # one looks for it, the others wait for that one
+            if self._returns > known:
+                return True
             away = self._away_since is not None
             if not away and self.healthy():
                 return False
@@ -279,6 +285,7 @@ class Service:
                 )
             seconds = time.monotonic() - self._away_since
             self._away_since = None
+            self._returns += 1
             say(f"{self.name}: back after {seconds:.0f} s; going on")
             return True
 

@@ -66,6 +66,7 @@ def info(key):
         "score": 7.0,
         "ungradable": float(key == "f00d-1_2_0"),
         "format": math.nan if key.startswith("0a-7") else 0.5,
+        "acc": None,  # of a reward model's source
     }
 
 

@@ -6,6 +6,7 @@ import math
 
 import pytest
 from omegaconf import OmegaConf
+from verl.trainer.ppo.metric_utils import process_validation_metrics
 from verl.trainer.ppo.reward import get_custom_reward_fn
 
 from common.rewards import neural, rule
@@ -62,15 +63,25 @@ def test_verl_waits_for_it_and_each_source_has_its_branch(texts):
     general = route("general", "a b", "", {"prompt": PROMPT})
     assert texts == ["s:s;u:two words?;a:a b;"]
     assert general["raw_score"] == 23.0 and general["score"] == (23 + 2) / 4
-    assert math.isnan(general["acc"]) and math.isnan(general["format"])
+    assert general["acc"] is None and math.isnan(general["format"])
     chain = route("chains", "1+1=2;", "2", {})
     assert chain["score"] == chain["raw_score"] == 1.0  # on its grader's scale
     assert chain.keys() == general.keys() and len(texts) == 1
-    assert all(type(value) is float for row in (chain, general) for value in row.values())
     with pytest.raises(ValueError, match="'other' has no grader"):
         route("other", "x", "")
     with pytest.raises(ServiceError, match="away"):
         route("general", "away", "", {"prompt": "x"})
+
+
+def test_verl_takes_the_reward_for_the_accuracy_of_a_source_without_one(texts):
+    rows = [route("general", "a b", "", {"prompt": "p"}), route("chains", "1+1=2;", "2", {})]
+    infos = {key: [row[key] for row in rows] for key in rows[0]} | {"reward": [6.0, 1.0]}
+    counts = {("general", "u"): 1, ("chains", "v"): 1}
+    found = process_validation_metrics(
+        ["general", "chains"], ["u", "v"], infos, expected_acc_counts=counts
+    )
+    assert "acc" not in found["general"] and found["general"]["reward"]["mean@1"] == 6.0
+    assert found["chains"]["acc"]["mean@1"] == 1.0
 
 
 def test_the_form_that_takes_prompt_and_response_apart():
