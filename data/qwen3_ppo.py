@@ -26,6 +26,7 @@ from data.retrieval_qa import sample_problem as sample_question
 
 THINK = "think "
 OPEN, CLOSE = "<think>", "</think>"
+STEP = len("1+2=3;")  # of a worked chain; the last one is the answer after a thought
 HELD_OUT_SEED = 20250628
 
 
@@ -112,9 +113,8 @@ def tasks(general: General, questions: Questions, chains: Chains) -> dict[str, T
         return thought, worked_answer(rng, problem, world.refusal, noise)
 
     def chain(rng: random.Random, problem: Chain, noise: float) -> tuple[str, str]:
-        # a step is five characters; without a thought all of them are the answer
         worked = resample(rng, problem.solution(chains.modulus)[0], noise, digits)
-        return worked[:-5], worked[-5:]
+        return worked[:-STEP], worked[-STEP:]
 
     return {
         "general": Task(
