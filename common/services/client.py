@@ -35,20 +35,22 @@ class NoAddress(Exception):
 def post(
     client: httpx.Client,
     url: str | Callable[[], str],
-    body: dict[str, Any],
+    body: dict[str, Any] | Callable[[], dict[str, Any]],
     retries: int,
     backoff_s: float,
 ) -> httpx.Response:
     """The answer to a request, sent again while what went wrong may pass by itself.
 
-    Args: url: asked for before each attempt where it is a function, which may raise NoAddress;
-    retries: attempts after the first; backoff_s: the wait before the first of them, twice as long
-    before each next, with up to half as much again at random, or what Retry-After asks.
+    Args: url, body: asked for before each attempt where they are functions, which may raise
+    NoAddress; retries: attempts after the first; backoff_s: the wait before the first of them,
+    twice as long before each next, with up to half as much again at random, or what Retry-After
+    asks.
     Raises: ConnectionError saying what went wrong the last time, and how often something did.
     """
     for attempt in range(1, retries + 2):
         try:
-            answer = client.post(url if isinstance(url, str) else url(), json=body)
+            where = url if isinstance(url, str) else url()
+            answer = client.post(where, json=body() if callable(body) else body)
             if answer.status_code not in PASSING:
                 return answer
             reason = f"{answer.status_code} {answer.reason_phrase}"
@@ -191,13 +193,14 @@ class Service:
         """`ask` for coroutines: no thread is held while they wait."""
         return list(await asyncio.gather(*map(asyncio.wrap_future, self._submit(items))))
 
-    def _request(self, items: list[Any]) -> dict[str, Any]:
-        """The body of the request for `items`."""
+    def _request(self, items: list[Any], form: str) -> dict[str, Any]:
+        """The body of the request for `items`; `form`: the last part of the address's path."""
         raise NotImplementedError
 
-    def _read(self, content: Any, items: list[Any]) -> list[Any]:
-        """The answers in what the service sent. Raises ServiceError, or the KeyError, TypeError,
-        ValueError or IndexError that reading another form ends in."""
+    def _read(self, content: Any, items: list[Any], form: str) -> list[Any]:
+        """The answers in what the service sent; `form`: the last part of the path that was asked.
+        Raises ServiceError, or the KeyError, TypeError, ValueError or IndexError that reading
+        another form ends in."""
         raise NotImplementedError
 
     def _submit(self, items: Sequence[Any]) -> list[Future[Any]]:
@@ -235,12 +238,12 @@ class Service:
                 future.set_result(answer)
 
     def _answers(self, items: list[Any]) -> list[Any]:
-        answer = self._post(self._request(items))
+        answer = self._post(lambda: self._request(items, form_of(self.url())))
         if not answer.is_success:
             text = " ".join(answer.text.split())[:200]
             raise ServiceError(f"{self.name}: {answer.status_code} {answer.reason_phrase}: {text}")
         try:
-            answers = self._read(answer.json(), items)
+            answers = self._read(answer.json(), items, form_of(str(answer.request.url)))
         except (ValueError, KeyError, TypeError, IndexError) as error:
             raise ServiceError(
                 f"{self.name}: an answer of another form ({type(error).__name__}: {error})"
@@ -249,7 +252,7 @@ class Service:
             raise ServiceError(f"{self.name}: {len(answers)} answers for {len(items)} items")
         return answers
 
-    def _post(self, body: dict[str, Any]) -> httpx.Response:
+    def _post(self, body: Callable[[], dict[str, Any]]) -> httpx.Response:
         there = False  # it answered, and failed all the same
         while True:
             known = self._returns
@@ -293,3 +296,8 @@ class Service:
 def _is_url(address: str) -> bool:
     parts = urlsplit(address)
     return parts.scheme in ("http", "https") and bool(parts.hostname)
+
+
+def form_of(url: str) -> str:
+    """The last part of a URL's path, which says what is spoken there."""
+    return urlsplit(url).path.rstrip("/").rpartition("/")[2]

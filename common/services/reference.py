@@ -43,13 +43,13 @@ class ReferenceModel(Service):
             raise ServiceError(f"{self.name}: does not answer GET /health; start it first")
         self.log_probs([[0, 0]])
 
-    def _request(self, items: list[list[int]]) -> dict[str, Any]:
+    def _request(self, items: list[list[int]], form: str) -> dict[str, Any]:
         named = {"model": self.model} if self.model else {}
         # vLLM samples at least one token, which nobody reads
         asked = {"max_tokens": 1, "prompt_logprobs": 0, "temperature": self.temperature}
         return named | asked | {"prompt": items}
 
-    def _read(self, content: Any, items: list[list[int]]) -> list[list[float]]:
+    def _read(self, content: Any, items: list[list[int]], form: str) -> list[list[float]]:
         applied = float(content.get("prompt_logprobs_temperature", 1.0))
         if applied != self.temperature:
             raise ServiceError(

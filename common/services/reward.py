@@ -20,9 +20,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from typing import Any
-from urllib.parse import urlsplit
 
-from common.services.client import Service, ServiceError
+from common.services.client import Service, ServiceError, form_of
 
 Text = str | tuple[str, str]
 
@@ -66,15 +65,11 @@ class RewardModel(Service):
         """Raise ServiceError unless the service is there, within `wait_s`, and scores a text."""
         if not self.healthy(wait_s):
             raise ServiceError(f"{self.name}: does not answer GET /health; start it first")
-        self.score([("a", "a") if self._form() == "score" else "a"])
+        self.score([("a", "a") if form_of(self.url()) == "score" else "a"])
 
-    def _form(self) -> str:
-        return urlsplit(self.url()).path.rstrip("/").rpartition("/")[2]
-
-    def _request(self, items: list[Text]) -> dict[str, Any]:
+    def _request(self, items: list[Text], form: str) -> dict[str, Any]:
         # vLLM wants the name of its model and has one; without the field it takes that
         named = {"model": self.model} if self.model else {}
-        form = self._form()
         if form == "score":
             prompts, responses = zip(*items, strict=True)
             return named | {"text_1": prompts, "text_2": responses}
@@ -83,8 +78,7 @@ class RewardModel(Service):
             return named | raw | {"truncate_prompt_tokens": -1, "input": items}
         return {"texts": items}
 
-    def _read(self, content: Any, items: list[Text]) -> list[float]:
-        form = self._form()
+    def _read(self, content: Any, items: list[Text], form: str) -> list[float]:
         if form in ("score", "classify", "pooling"):
             data = sorted(content["data"], key=lambda item: item["index"])
             key = {"score": "score", "classify": "probs", "pooling": "data"}[form]

@@ -5,7 +5,6 @@ import copy
 import pytest
 
 from common.config import compose_run, recipe_folder
-from common.rewards import rule
 from common.runs import write_json
 from common.services import launch
 from common.services.client import ServiceError
@@ -13,22 +12,12 @@ from common.services.reward import RewardModel
 from common.stages import services as stage
 
 URL = "http://127.0.0.1:9/classify"
-REWARD = (
-    "{graders: {chain: arithmetic_chain}, neural: {sources: [general], "
-    "tokenizer: reward_model/model, service: {address: '%s'}}}"
-)
-REFERENCE = (
-    "trainer.v1.trainer_mode=sync_reference_service",
-    "algorithm.use_kl_in_reward=true",
-    "+algorithm.reference_service={address: services/reference.json}",
-)
-STARTED = "+recipe.services={reference: {model: start/model, options: {threads: 2}}}"
+NEURAL = "reward.custom_reward_function.reward_kwargs.neural"
+ELSEWHERE = (f"{NEURAL}.service.address={URL}", "~recipe.services.reward")
 
 
-def compose(*overrides, address=URL):
-    function = [f"reward.custom_reward_function.name={rule.ROUTE}"]
-    function.append(f"reward.custom_reward_function.reward_kwargs={REWARD % address}")
-    return compose_run(recipe_folder("gspo_moe"), "micro", "grpo", 1, [*function, *overrides])
+def compose(*overrides):
+    return compose_run(recipe_folder("qwen3_ppo"), "micro", "ppo", 1, list(overrides))
 
 
 @pytest.fixture
@@ -55,7 +44,7 @@ def started(monkeypatch):
 
 
 def test_one_is_started_the_other_only_looked_for(started, tmp_path, monkeypatch):
-    run = compose(*REFERENCE, STARTED)
+    run = compose(*ELSEWHERE)
     stage.check_services(run)
     config = copy.deepcopy(run.config)
     stage.complete_paths(config, tmp_path)
@@ -69,7 +58,7 @@ def test_one_is_started_the_other_only_looked_for(started, tmp_path, monkeypatch
         watch()
     folder = tmp_path / "services"
     assert started == [
-        ("reference", tmp_path / "start/model", folder, {"threads": 2}),
+        ("reference", tmp_path / "start/model", folder, {"batch": 64}),
         ("reference", "polled"),
         ("reference", "ended"),
     ]
@@ -83,7 +72,7 @@ def test_one_is_started_the_other_only_looked_for(started, tmp_path, monkeypatch
 def test_a_service_that_is_only_named_and_does_not_answer_ends_the_run(
     started, tmp_path, monkeypatch
 ):
-    run = compose()
+    run = compose(*ELSEWHERE)
 
     def away(self, _):
         raise ServiceError(f"{self.name}: does not answer GET /health; start it first")
@@ -97,22 +86,14 @@ def test_a_service_that_is_only_named_and_does_not_answer_ends_the_run(
 
 
 @pytest.mark.parametrize(
-    ("overrides", "address", "says"),
+    ("overrides", "says"),
     [
-        (
-            [*REFERENCE, STARTED],
-            "services/reward.json",
-            "a URL is wanted, or recipe.services.reward",
-        ),
-        (
-            [*REFERENCE, STARTED, "+recipe.services.reward={model: m/model}"],
-            URL,
-            "write services/re",
-        ),
-        (REFERENCE[:1], URL, "belong together; set both or neither"),
-        ([*REFERENCE, STARTED, "algorithm.use_kl_in_reward=false"], URL, "nothing asks for a ref"),
+        (ELSEWHERE[1:], "a URL is wanted, or recipe.services.reward"),
+        (ELSEWHERE[:1], "recipe.services starts one; write services/reward.json"),
+        (["trainer.v1.trainer_mode=sync"], "belong together; set both or neither"),
+        (["algorithm.use_kl_in_reward=false"], "nothing asks for a reference policy"),
     ],
 )
-def test_services_that_do_not_fit_are_refused(overrides, address, says):
+def test_services_that_do_not_fit_are_refused(overrides, says):
     with pytest.raises(ValueError, match=says):
-        stage.check_services(compose(*overrides, address=address))
+        stage.check_services(compose(*overrides))
