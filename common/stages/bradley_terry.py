@@ -23,6 +23,7 @@ from transformers import (
     get_linear_schedule_with_warmup,
 )
 
+from common.schema import RewardModel, build
 from data.parquet import read_parquet
 
 COLUMNS = ("chosen", "rejected", "signal")
@@ -97,7 +98,8 @@ def train(spec: dict[str, Any], folder: Path) -> None:
     """Train as `spec` says and write `model/`, `metrics.jsonl` (by step) and `metrics.json` (of the
     held-out pairs, at the end) into `folder`."""
     torch.manual_seed(spec["seed"])
-    options, signals = spec["reward_model"], spec["reward_model"]["signals"]
+    options = build(RewardModel, spec["reward_model"], "recipe.reward_model")
+    signals = options.signals
     tokenizer = AutoTokenizer.from_pretrained(spec["start"], trust_remote_code=False)
     model = AutoModelForSequenceClassification.from_pretrained(
         spec["start"], num_labels=len(signals), dtype=torch.float32, trust_remote_code=False
@@ -106,14 +108,13 @@ def train(spec: dict[str, Any], folder: Path) -> None:
     model.config.id2label = dict(enumerate(signals))
     model.config.label2id = {name: head for head, name in enumerate(signals)}
     model.to(spec["device"]).train()
-    longest = options["max_length"]
-    learnt = read_pairs(Path(spec["train"]), tokenizer, signals, longest)
-    held_out = read_pairs(Path(spec["validation"]), tokenizer, signals, longest)
+    learnt = read_pairs(Path(spec["train"]), tokenizer, signals, options.max_length)
+    held_out = read_pairs(Path(spec["validation"]), tokenizer, signals, options.max_length)
     optimizer = torch.optim.AdamW(
-        model.parameters(), lr=options["lr"], weight_decay=options["weight_decay"]
+        model.parameters(), lr=options.lr, weight_decay=options.weight_decay
     )
-    steps, size = options["steps"], options["batch_size"]
-    schedule = get_linear_schedule_with_warmup(optimizer, options["lr_warmup_steps"], steps)
+    steps, size = options.steps, options.batch_size
+    schedule = get_linear_schedule_with_warmup(optimizer, options.lr_warmup_steps, steps)
     rng, order = random.Random(spec["seed"]), list[Pair]()
     with (folder / "metrics.jsonl").open("w", encoding="utf-8") as log:
         for step in range(1, steps + 1):
@@ -124,7 +125,7 @@ def train(spec: dict[str, Any], folder: Path) -> None:
             loss = bradley_terry_loss(chosen, rejected)
             optimizer.zero_grad()
             loss.backward()
-            norm = torch.nn.utils.clip_grad_norm_(model.parameters(), options["clip_grad"])
+            norm = torch.nn.utils.clip_grad_norm_(model.parameters(), options.clip_grad)
             optimizer.step()
             schedule.step()
             values = {
