@@ -41,6 +41,8 @@ def run(arguments: argparse.Namespace) -> int:
         if arguments.kind != "reward":
             raise ValueError("--weights: a reference model has no heads; leave it out")
         values["weights"] = numbers(arguments.weights)
+    if arguments.model.startswith(("/", ".")) and not Path(arguments.model).is_dir():
+        raise ValueError(f"{arguments.model}: there is no such folder to serve a model from")
     load: Any
     if arguments.kind == "reward":
         from common.services.reward_server import RewardServer as load

@@ -145,7 +145,7 @@ def test_a_service_is_killed_started_again_and_nothing_is_lost(model, tmp_path, 
 @pytest.mark.component
 def test_a_service_that_cannot_start_is_an_error_of_one_line(tmp_path):
     with (
-        pytest.raises(StageError, match="did not start: .*nothing: cannot be served") as error,
+        pytest.raises(StageError, match="did not start: .*nothing: there is no such") as error,
         Child("reward", tmp_path / "nothing", tmp_path, {}),
     ):
         pass
