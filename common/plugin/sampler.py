@@ -106,7 +106,8 @@ class _Groups:
             if weights is not None:
                 raise ValueError("sampler_kwargs: sign_weights and selection both leave rows out")
             self.selection = build(selection.Selection, dict(chosen), selection.KEY)
-        super().__init__(sampler_kwargs=sampler_kwargs, poll_interval=interval, **kwargs)
+        verls = {"sampler_kwargs": sampler_kwargs, "poll_interval": interval}
+        super().__init__(**verls, **kwargs)
 
     def _terminal_eviction_reasons(self, global_steps: int, partition_id: str) -> Any:
         failed = self.failure_keys[partition_id]

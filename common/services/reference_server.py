@@ -25,7 +25,7 @@ class ReferenceServer:
     def __init__(self, options: Options) -> None:
         """Load the model. Raises: OSError or ValueError where transformers cannot."""
         self.options = options
-        self.model = AutoModelForCausalLM.from_pretrained(
+        self.model: Any = AutoModelForCausalLM.from_pretrained(
             options.model, dtype=getattr(torch, options.dtype), trust_remote_code=False
         )
         self.model.to(options.device).eval()
