@@ -25,10 +25,10 @@ class ReferenceServer:
     def __init__(self, options: Options) -> None:
         """Load the model. Raises: OSError or ValueError where transformers cannot."""
         self.options = options
-        self.model: Any = AutoModelForCausalLM.from_pretrained(
+        self.model = AutoModelForCausalLM.from_pretrained(
             options.model, dtype=getattr(torch, options.dtype), trust_remote_code=False
         )
-        self.model.to(options.device).eval()
+        self.model.to(options.device).eval()  # type: ignore[arg-type]
         config = self.model.config.get_text_config()
         self.vocabulary = int(config.vocab_size)
         self.longest = int(getattr(config, "max_position_embeddings", None) or 1 << 20)
