@@ -127,7 +127,7 @@ def test_batches_are_bounded_by_sequences_and_by_tokens():
 def test_a_service_is_killed_started_again_and_nothing_is_lost(model, tmp_path, capfd):
     with (
         Child("reward", model / "heads", tmp_path, {"batch": 2}) as child,
-        RewardModel(str(child.address), retries=0, batch=2, wait_s=300) as client,
+        RewardModel(str(child.address), retries=0, batch=2, wait_s=600) as client,
     ):
         before = client.score(TEXTS)
         child.poll()
