@@ -75,12 +75,14 @@ def parser() -> argparse.ArgumentParser:
     from common.analysis import command as analyses
     from common.habits import command as habit_actions
     from common.rewards import grade as grading
+    from common.services import command as services
     from data import command
 
     command.add_parser(verbs)
     grading.add_parser(verbs)
     analyses.add_parser(verbs)
     habit_actions.add_parser(verbs)
+    services.add_parser(verbs)
     return main
 
 
@@ -136,6 +138,7 @@ def _verb(name: str) -> Callable[[argparse.Namespace], int]:
         "analyse": analyse,
         "grade": grade,
         "habits": habits,
+        "serve": serve,
     }[name]
 
 
@@ -281,3 +284,9 @@ def grade(arguments: argparse.Namespace) -> int:
     from common.rewards import grade as grading
 
     return grading.run(arguments)
+
+
+def serve(arguments: argparse.Namespace) -> int:
+    from common.services import command
+
+    return command.run(arguments)

@@ -44,6 +44,7 @@ NOT_YOURS = {
 }
 # Keys that verl reads although its bare configuration does not list them.
 ADDITIONS = (
+    "algorithm.reference_service.*",
     "algorithm.sign_weights.*",
     "algorithm.token_selection.*",
     "actor_rollout_ref.model.override_config.*",

@@ -18,6 +18,7 @@ from common.stages.prepare_model import prepare_model
 from common.stages.record import record
 from common.stages.rejection import rejection
 from common.stages.reward import check_rewards
+from common.stages.reward_model import reward_model
 from common.stages.sft import sft
 from common.stages.train import train
 from common.stages.warmup import check_taught, warm_up, warm_up_alone
@@ -61,6 +62,8 @@ def prepare(run: RunConfig, argv: list[str]) -> tuple[Path, Path]:
     check_taught(run, data)  # before the base is trained
     start = sft(run, data, model)
     link(run.run_dir, "sft", start)
+    if run.recipe.reward_model and run.recipe.method == "rl":
+        link(run.run_dir, "reward_model", reward_model(run, data, start))
     if run.recipe.warmup:
         warmed = warm_up(run, data, start, lambda other: trained(other, argv))
         start = start if run.recipe.method == "sft" else warmed

@@ -6,7 +6,7 @@ Every field is read somewhere in the code (a test looks); any other key is refus
 from __future__ import annotations
 
 import difflib
-from dataclasses import MISSING, dataclass, fields, is_dataclass
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from typing import Any, get_args, get_origin, get_type_hints
 
 
@@ -126,6 +126,38 @@ class Warmup:
 
 
 @dataclass(frozen=True)
+class RewardModel:
+    """Either `hub` (a sequence-classification model of the hub, with `revision`), or the base
+    trained on the pairs of `train` by the Bradley-Terry loss, one head for each of `signals`.
+
+    `train`, `validation`: files of preferences below the run's folder. `batch_size`: pairs. `lr`:
+    reached after `lr_warmup_steps`, then falling linearly to 0. `max_length`: tokens of a chat.
+    """
+
+    hub: str | None = None
+    revision: str | None = None
+    train: str | None = None
+    validation: str | None = None
+    signals: list[str] = field(default_factory=list)
+    steps: int = 0
+    batch_size: int = 0
+    lr: float = 0.0
+    lr_warmup_steps: int = 0
+    weight_decay: float = 0.0
+    clip_grad: float = 1.0
+    max_length: int = 0
+
+
+@dataclass(frozen=True)
+class ServedModel:
+    """A service that the program starts beside the training. `model`: its folder, below the run's;
+    `options`: of `python -m common serve`, by name."""
+
+    model: str
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Recipe:
     """Our part of a recipe's configuration.
 
@@ -137,6 +169,9 @@ class Recipe:
     `rejection` says, or `sft`, the warm-up alone. `warmup`: which of `warmups` comes between the
     base and RL.
     `routing_replay`: `disabled`, `R2` or `R3`; a platform hands it to its training engine.
+    `reward_model`: made before RL, in `reward_model/model` of the run's folder.
+    `services`: `reward` and `reference`, those of both that the program starts by itself, with
+    their addresses in `services/<name>.json`.
     """
 
     seed: int
@@ -160,6 +195,8 @@ class Recipe:
     rejection: Rejection | None = None
     warmup: str | None = None
     warmups: dict[str, Warmup] | None = None
+    reward_model: RewardModel | None = None
+    services: dict[str, ServedModel] | None = None
 
 
 def build(cls: type, values: Any, where: str) -> Any:

@@ -10,11 +10,13 @@ from common.config import ROOT, STEPS_KEY, RunConfig
 from common.estimate.dimensions import dimensions, model_config
 from common.estimate.memory import ulysses
 from common.evaluation.generation import ENGINES
-from common.rewards import group
+from common.rewards import group, selection
 from common.rewards.registry import get_grader
 from common.rewards.rule import KEY, Rules
+from common.rewards.selection import Selection
 from common.schema import build
 from common.stages.loggers import KNOWN
+from common.stages.services import check_services
 from common.stages.train import TRAINERS
 from data import dependencies
 from data.parquet import PROMPT_COLUMNS
@@ -84,12 +86,40 @@ def check_batches(run: RunConfig) -> None:
             f"actor_rollout_ref.rollout.log_prob_micro_batch_size_per_gpu={log_prob} does not "
             f"divide the {prompts * samples // ranks} responses of a step on each rank; change it"
         )
-    weights = (run.get("trainer.v1.sampler.sampler_kwargs") or {}).get("sign_weights") or {}
+    sampler = run.get("trainer.v1.sampler.sampler_kwargs") or {}
+    if sampler.get("selection"):
+        check_selection(run, build(Selection, sampler["selection"], selection.KEY))
+    weights = sampler.get("sign_weights") or {}
     if not dynamic and 0 in weights.values() and (mini * samples // ranks) % log_prob:
         raise ValueError(
             f"actor_rollout_ref.rollout.log_prob_micro_batch_size_per_gpu={log_prob}: responses of "
             "weight 0 leave the batch, and a single mini-batch may be left, whose "
             f"{mini * samples // ranks} responses on each rank it does not divide; change it"
+        )
+
+
+def check_selection(run: RunConfig, chosen: Selection) -> None:
+    """The kept responses of a step must fill mini-batches, which verl counts in prompts with all
+    their samples: it would fill the last one up with rows that are computed for nothing."""
+    samples = run.get("actor_rollout_ref.rollout.n")
+    chosen.check(samples)
+    left = run.get("data.train_batch_size") * chosen.kept_of(samples)
+    keys = ["actor_rollout_ref.actor.ppo_mini_batch_size"]
+    keys += ["critic.ppo_mini_batch_size"] if run.get("critic.enable") else []
+    for key in keys:
+        if left % (run.get(key) * samples):
+            raise ValueError(
+                f"{key}={run.get(key)}: a mini-batch of {run.get(key) * samples} responses does "
+                f"not divide the {left} that {selection.KEY} leaves of a step; with "
+                f"{chosen.kept_of(samples)} of {samples} kept a mini-batch of p prompts is "
+                f"p x {chosen.kept_of(samples)} / {samples}"
+            )
+    key = "actor_rollout_ref.rollout.log_prob_micro_batch_size_per_gpu"
+    each = left // run.ranks
+    if not run.get("actor_rollout_ref.actor.use_dynamic_bsz") and each % run.get(key):
+        raise ValueError(
+            f"{key}={run.get(key)} does not divide the {each} responses on each rank that "
+            f"{selection.KEY} leaves of a step; change it"
         )
 
 
@@ -175,22 +205,26 @@ def check_trainer(run: RunConfig) -> None:
             "algorithm.filter_groups.enable=true: the custom sampler filters nothing; set "
             "trainer.v1.sampler.custom_sampler.path=null to let verl's own sampler do it"
         )
-    sync = mode == "sync" or mode in TRAINERS
-    if mode in TRAINERS and "token_selection" not in run.get("algorithm"):
+    sync = mode == "sync" or (mode in TRAINERS and mode.startswith("sync_"))
+    if mode == "sync_token_selection" and "token_selection" not in run.get("algorithm"):
         raise ValueError(f"trainer.v1.trainer_mode={mode}: set algorithm.token_selection for it")
-    if sampler and not sync:
+    name = run.get("trainer.v1.sampler.custom_sampler")["name"]
+    wanted = "GroupReplayBuffer" if sync else "AsyncGroupReplayBuffer"
+    if sampler == "pkg://common.plugin.sampler" and name != wanted:
         raise ValueError(
-            f"trainer.v1.trainer_mode={mode}: the custom sampler is for sync; set "
-            "trainer.v1.sampler.custom_sampler.path=null"
+            f"trainer.v1.trainer_mode={mode}: its sampler is {wanted}; set "
+            "trainer.v1.sampler.custom_sampler.name"
         )
     ours = run.get("trainer.v1.sampler.sampler_kwargs") or {}
-    if not sampler and (ours.get("group_reward") or ours.get("sign_weights")):
-        raise ValueError(
-            "trainer.v1.sampler.custom_sampler.path=null: only the custom sampler reads the "
-            "group_reward and sign_weights of sampler_kwargs; set it, or leave them out"
-        )
+    for key in ("group_reward", "sign_weights", "selection"):
+        if not sampler and ours.get(key):
+            raise ValueError(
+                "trainer.v1.sampler.custom_sampler.path=null: only the custom sampler reads "
+                f"{key} of sampler_kwargs; set it, or leave that out"
+            )
     if ours.get("group_reward") is not None:
         build(group.GroupReward, ours["group_reward"], group.KEY)
+    check_services(run)
     lora = run.get("actor_rollout_ref.model")
     if lora["lora_rank"] and run.get("actor_rollout_ref.actor.strategy") != "fsdp2":
         raise ValueError(

@@ -21,7 +21,7 @@ import httpx
 from common.console import say
 from common.process import StageError
 from common.results.provenance import sha256_json
-from common.rewards.remote import post
+from common.services.client import post
 
 KEY = "OPENAI_API_KEY"  # sent where it is set, and written nowhere
 Messages = list[dict[str, str]]
@@ -69,7 +69,8 @@ class Chat:
     """A pool of connections to one endpoint.
 
     `url`: its root, up to and with `/v1`; `cache`: a file of JSON lines, made where there is none;
-    `concurrency`: requests in flight; `timeout_s`, `retries`, `backoff_s`: as of `RewardModel`.
+    `concurrency`: requests in flight; `timeout_s`, `retries`, `backoff_s`: as of
+    `services.client.Service`.
     Raises: ValueError for an address that is none, or a cache that another program wrote.
     """
 

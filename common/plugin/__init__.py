@@ -10,13 +10,14 @@ workers start elsewhere.
 | gspo_sequence, gspo_token, gspo_unnormalized | policy losses over responses | policy_losses.py |
 | weighted_signs | advantage estimator | advantages.py, with the sampler |
 | sync_token_selection (where a run asks for it) | trainer | token_selection.py |
+| sync_reference_service, separate_async_reference_service | trainers | reference_service.py |
 | seeded_single_turn | agent loop | agent_loop.py |
 | transformers | rollout backend | rollout_server.py |
 | fsdp2 | engine with routing replay, and merged exports of LoRA | routing_replay.py, lora.py |
 | cpu (only with `VERL_PLATFORM=cpu`) | platform, engines | platform_cpu.py, engines_cpu.py |
 
-`sampler.GroupReplayBuffer`, `local_agent_loop.LocalAgentLoopManager` and the classes of
-`sft_dataset` need no registration: keys of verl's configuration name them.
+`sampler.GroupReplayBuffer` and its asynchronous twin, `local_agent_loop.LocalAgentLoopManager` and
+the classes of `sft_dataset` need no registration: keys of verl's configuration name them.
 The switch is explicit because Ray also runs CPU-only processes on machines with GPUs.
 """
 

@@ -15,8 +15,8 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from common.rewards.remote import post
 from common.sandbox.runner import Limits, Run, Status
+from common.services.client import post
 
 CONNECTIONS = 64  # requests in flight from one process, as verl's reward.sandbox_fusion has it
 RETRIES, BACKOFF_S = 4, 0.5

@@ -26,6 +26,7 @@ STAGES = ("data", "model", "sft", "evaluate_base", "train", "evaluate")
 CURVES = (
     "actor/",
     "group/",
+    "reference/",
     "token_selection/",
     "critic/score/mean",
     "critic/vf_",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
 
 from common.config import RunConfig
 from common.rewards import workers
@@ -12,6 +12,7 @@ from common.runs import module_sources, relative
 from data.parquet import PROMPT_COLUMNS, read_parquet
 
 SHARED = ("rule", "verdict", "workers", "worker_process")
+NEURAL = ("rewards/neural", "services/reward", "services/reward_server")
 
 
 def benchmark_rules(run: RunConfig) -> dict[str, Rules]:
@@ -27,8 +28,9 @@ def reward_sources(run: RunConfig) -> list[str]:
     The registry is left out: another grader in it changes nothing.
     """
     kwargs = run.get("trainer.v1.sampler.sampler_kwargs") or {}
-    of_groups = module_sources("common.rewards.group") if kwargs.get("group_reward") else []
-    return sorted({*_sources([Rules.of(run.get(KEY))]), *of_groups})
+    of_groups = [m for m in ("group_reward", "selection") if kwargs.get(m)]
+    modules = [f"common.rewards.{m.removesuffix('_reward')}" for m in of_groups]
+    return sorted({*_sources([Rules.of(run.get(KEY))]), *module_sources(*modules)})
 
 
 def evaluation_sources(run: RunConfig) -> list[str]:
@@ -36,9 +38,10 @@ def evaluation_sources(run: RunConfig) -> list[str]:
     return _sources(benchmark_rules(run).values())
 
 
-def _sources(rules: Iterable[Rules]) -> list[str]:
+def _sources(rules: Collection[Rules]) -> list[str]:
     graders = module_sources(*sorted({module_of(name) for r in rules for name in r.graders}))
     shared = {f"common/rewards/{name}.py" for name in SHARED}
+    shared |= {f"common/{name}.py" for name in NEURAL for r in rules if r.neural}
     return sorted({*graders, *shared} - {"common/rewards/registry.py"})
 
 

@@ -28,6 +28,7 @@ from common.runs import (
 from common.stages.loggers import OWN, Loggers
 from common.stages.progress import Follower
 from common.stages.reward import reward_sources
+from common.stages.services import complete_paths, service_inputs, services
 
 # Keys that name files below the run's folder; verl gets them as absolute paths.
 PATH_KEYS = (
@@ -41,7 +42,11 @@ PATH_KEYS = (
 # What does not change the numbers of a run: how long, how watched, on which cluster.
 NOT_IN_KEY = (STEPS_KEY, "trainer.logger", "trainer.project_name", "trainer.experiment_name")
 # Trainers that common/plugin adds to verl's: trainer.v1.trainer_mode, and the module to import.
-TRAINERS = {"sync_token_selection": "common.plugin.token_selection"}
+TRAINERS = {
+    "sync_token_selection": "common.plugin.token_selection",
+    "sync_reference_service": "common.plugin.reference_service",
+    "separate_async_reference_service": "common.plugin.reference_service",
+}
 COLUMNS = {
     "reward": "group/score",  # of all responses, also those that a sampler leaves out
     "length": "response_length/mean",
@@ -61,7 +66,7 @@ def train(run: RunConfig, run_dir: Path, data: Path, start: Path, argv: list[str
     """
     folder = run_dir / "train"
     steps = int(run.get(STEPS_KEY))
-    inputs = train_inputs(run, data, start)
+    inputs = train_inputs(run, data, start) | served(run, run_dir)
     begin(folder, inputs, argv)
     merge_attempt(folder)
     logged = read_metrics(folder / "metrics.jsonl")
@@ -127,6 +132,12 @@ def train_inputs(run: RunConfig, data: Path, start: Path) -> dict[str, Any]:
     }
 
 
+def served(run: RunConfig, run_dir: Path) -> dict[str, Any]:
+    """The models behind the services of a run, where it has any."""
+    found = service_inputs(run, run_dir)
+    return {"services": found} if found else {}
+
+
 def refuse_other_run(folder: Path, inputs: dict[str, Any]) -> None:
     """Raise ValueError when the folder's training has other inputs, naming the first difference."""
     path = folder / "inputs.json"
@@ -148,6 +159,7 @@ def launch(run: RunConfig, run_dir: Path, folder: Path, steps: int, resume: int)
     for key in PATH_KEYS:
         if run.get(key) is not None:
             set_key(config, key, str((run_dir / run.get(key)).resolve()))
+    complete_paths(config, run_dir)
     sampler = config["trainer"]["v1"]["sampler"]["sampler_kwargs"] or {}
     if sampler.get("group_reward"):  # it reads responses
         sampler["tokenizer"] = config["actor_rollout_ref"]["model"]["path"]
@@ -189,12 +201,14 @@ def launch(run: RunConfig, run_dir: Path, folder: Path, steps: int, resume: int)
     follower = Follower(f"train {run.label}", folder / "attempt.jsonl", steps, COLUMNS)
     loggers = Loggers(run.get("trainer.logger"), folder, env)
 
-    def follow() -> None:
-        follower.poll()
-        loggers.poll()
-
     try:
-        with follower, loggers:
+        with services(run, run_dir, config) as watch, follower, loggers:
+
+            def follow() -> None:
+                follower.poll()
+                loggers.poll()
+                watch()
+
             run_child(command, env, folder / "log.txt", follow)
     finally:
         drop_scratch(folder)

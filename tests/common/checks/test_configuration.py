@@ -9,6 +9,7 @@ from common.estimate.dimensions import hub_models
 
 GSPO = recipe_folder("gspo_moe")
 ACTOR, ROLLOUT = "actor_rollout_ref.actor", "actor_rollout_ref.rollout"
+SAMPLER = "trainer.v1.sampler.sampler_kwargs"
 R3 = f"{ROLLOUT}.enable_rollout_routing_replay"
 
 
@@ -45,8 +46,35 @@ R3 = f"{ROLLOUT}.enable_rollout_routing_replay"
         (
             "micro",
             "trainer.v1.trainer_mode=separate_async",
-            ["trainer_mode=separate_async", "custom_sampler.path=null"],
+            ["trainer_mode=separate_async", "its sampler is AsyncGroupReplayBuffer"],
         ),
+        (
+            "micro",
+            f"+{SAMPLER}.selection={{rule: extremes, normalise: before, lowest: 1, highest: 2}}",
+            ["does not divide the 48", "with 3 of 8 kept"],
+        ),
+        (
+            "micro",
+            f"+{SAMPLER}.selection={{rule: random, normalise: after, count: 9}}",
+            ["keeps 9 of the actor_rollout_ref.rollout.n=8"],
+        ),
+        (
+            "micro",
+            "+algorithm.reference_service={address: services/reference.json}",
+            ["a URL is wanted, or recipe.services.reference"],
+        ),
+        (
+            "micro",
+            "trainer.v1.trainer_mode=sync_reference_service",
+            ["algorithm.reference_service belong together"],
+        ),
+        (
+            "micro",
+            "+algorithm.reference_service={address: 'http://localhost:1/v1/completions'}",
+            ["algorithm.reference_service belong together"],
+        ),
+        ("micro", "+recipe.services={critic: {model: start/model}}", ["no such service"]),
+        ("micro", "+recipe.reward_model={steps: 3}", ["exactly one of hub and train"]),
         ("micro", "data.prompt_key=question", ["data.prompt_key=question", "set prompt"]),
         ("micro", "data.reward_fn_key=source", ["data.reward_fn_key=source", "data_source"]),
         ("micro", "recipe.routing_replay=R4", ["recipe.routing_replay=R4", "choose one"]),

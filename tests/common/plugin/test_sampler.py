@@ -11,7 +11,7 @@ from verl.trainer.ppo.v1 import replay_buffer
 from verl.trainer.ppo.v1.replay_buffer import ReplayBuffer
 
 from common.plugin import sampler
-from common.plugin.sampler import GroupReplayBuffer
+from common.plugin.sampler import AsyncGroupReplayBuffer, GroupReplayBuffer
 
 PROMPTS = ["f00d-1", "0a-7", "beef-3"]  # in the order of submission, which is not the sorted one
 # the score of each response: all right, none right, one of three right
@@ -66,6 +66,7 @@ def info(key):
         "score": 7.0,
         "ungradable": float(key == "f00d-1_2_0"),
         "format": math.nan if key.startswith("0a-7") else 0.5,
+        "acc": None,  # of a reward model's source
     }
 
 
@@ -207,9 +208,70 @@ def test_bad_options_are_refused(kwargs):
         make(GroupReplayBuffer, sampler_kwargs=kwargs)
 
 
-def test_asynchronous_trainers_are_refused():
-    with pytest.raises(ValueError, match="needs trainer.v1.trainer_mode=sync; for separate_async"):
+def test_a_sampler_of_the_other_kind_of_trainer_is_refused():
+    with pytest.raises(ValueError, match="separate_async.*name=AsyncGroupReplayBuffer"):
         make(GroupReplayBuffer, trainer_mode="separate_async")
+    with pytest.raises(ValueError, match="trainer_mode=sync.*name=GroupReplayBuffer"):
+        make(AsyncGroupReplayBuffer)
+
+
+@pytest.mark.parametrize(
+    ("cls", "mode"), [(GroupReplayBuffer, "sync"), (AsyncGroupReplayBuffer, "separate_async")]
+)
+def test_a_selection_keeps_rows_and_writes_their_normalised_rewards(queue, monkeypatch, cls, mode):
+    get, written = sampler.tq.kv_batch_get, {}
+    sources = {"f00d-1": "general", "0a-7": "kbqa", "beef-3": "general"}
+
+    def with_sources(keys, partition_id, select_fields):
+        assert "data_source" in select_fields
+        found = [sources[key.rsplit("_", 2)[0]] for key in keys]
+        return get(keys, partition_id, select_fields) | {"data_source": found}
+
+    def put(keys, partition_id, fields):
+        rows = fields["rm_scores"].unbind()
+        written.update(zip(keys, (row.tolist() for row in rows), strict=True))
+
+    monkeypatch.setattr(sampler.tq, "kv_batch_get", with_sources)
+    monkeypatch.setattr(sampler.tq, "kv_batch_put", put, raising=False)
+    submit(queue)
+    reply(queue, ARRIVALS[0])
+    chosen = {"rule": "extremes", "lowest": 1, "highest": 1, "normalise": "before"}
+    buffer = make(cls, trainer_mode=mode, sampler_kwargs={"selection": chosen})
+    batch, metrics = buffer.sample(1, "train", 3)
+    # scores 1, 2, 1; 0, -1, 0; 0, 1, 0 of the samples 0, 2, 10
+    kept = {"f00d-1": (0, 2), "0a-7": (2, 10), "beef-3": (0, 2)}
+    assert batch.keys == [f"{uid}_{n}_0" for uid in PROMPTS for n in kept[uid]]
+    assert set(queue) == set(batch.keys)
+    low, high = -0.57735, 1.154701  # (1 - 4/3) and (2 - 4/3), over the deviation 0.57735
+    expected = {"f00d-1": (low, high), "0a-7": (-high, -low), "beef-3": (low, high)}
+    for uid, rewards in expected.items():
+        rows = [written[f"{uid}_{n}_0"] for n in kept[uid]]
+        assert [row[-1] for row in rows] == pytest.approx(rewards, abs=1e-5)
+        assert all(value == 0 for row in rows for value in row[:-1])
+    assert metrics["group/score"] == pytest.approx(4 / 9)  # as they were, of all
+    assert metrics["group/kept"] == pytest.approx(6 / 9)
+    assert metrics["group/kept_score"] == pytest.approx(3 / 6)
+    assert metrics["group/kept_spread"] == pytest.approx(0.5)
+    assert metrics["group/general/score"] == pytest.approx(5 / 6)
+    assert metrics["group/kbqa/score"] == pytest.approx(-1 / 3)
+    assert metrics["group/kbqa/spread"] == pytest.approx(0.4714, abs=1e-4)
+
+
+def test_a_selection_beside_sign_weights_is_refused():
+    both = {"selection": {"rule": "all", "normalise": "before"}, "sign_weights": {"correct": 1}}
+    with pytest.raises(ValueError, match="takes correct and incorrect"):
+        make(GroupReplayBuffer, sampler_kwargs=both)
+    both["sign_weights"]["incorrect"] = 1
+    with pytest.raises(ValueError, match="both leave rows out"):
+        make(GroupReplayBuffer, sampler_kwargs=both)
+
+
+def test_a_failed_response_ends_an_asynchronous_run_too(queue):
+    submit(queue)
+    reply(queue, ARRIVALS[0])
+    queue[PROMPTS[1]] = queue[PROMPTS[1]] | {"status": "failure"}
+    with pytest.raises(RuntimeError, match=r"1 prompts \(train\) have a response that could not"):
+        make(AsyncGroupReplayBuffer, trainer_mode="separate_async").sample(1, "train", 3)
 
 
 RESPONSES = {  # of each prompt, by number: the gold is 18
