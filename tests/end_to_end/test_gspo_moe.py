@@ -38,10 +38,14 @@ READ = (
     ".venv/bin/python -m common data list",
     ".venv/bin/python -m common grade --list",
     ".venv/bin/python -m common habits --help",
+    ".venv/bin/python -m common serve --help",
     ".venv/bin/python -m common --help",
 )
-# MAIN trains these arms and their twins, five minutes for the same code; the other runs this suite
-NOT_HERE = {MAIN, "bash tests/run.sh"}
+# MAIN trains these arms and their twins, five minutes for the same code; the second runs this suite;
+# the others go on until they are stopped: tests/common/services starts and ends them
+NOT_HERE = {MAIN, "bash tests/run.sh"} | {
+    f".venv/bin/python -m common serve {kind} MODEL" for kind in ("reward", "reference")
+}
 
 
 def errors(text):
