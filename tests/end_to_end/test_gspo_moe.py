@@ -41,7 +41,7 @@ READ = (
     ".venv/bin/python -m common serve --help",
     ".venv/bin/python -m common --help",
 )
-# MAIN trains these arms and their twins, five minutes for the same code; the second runs this suite;
+# MAIN trains these arms and their twins, five minutes for the same code; the second is this suite;
 # the others go on until they are stopped: tests/common/services starts and ends them
 NOT_HERE = {MAIN, "bash tests/run.sh"} | {
     f".venv/bin/python -m common serve {kind} MODEL" for kind in ("reward", "reference")
