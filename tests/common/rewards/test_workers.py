@@ -207,10 +207,10 @@ def test_a_fork_of_the_parent_has_its_own_workers_and_keeps_no_other_alive():
     assert not left
 
 
-def test_a_grader_that_cannot_be_warmed_says_why():
+def test_a_grader_that_is_not_there_is_named():
     pool = workers.Pool(workers=1)
     try:
-        with pytest.raises(RuntimeError, match="no grader 'misspelt'"):
+        with pytest.raises(ValueError, match="no grader 'misspelt'"):
             pool.grade("misspelt", GOOD)
     finally:
         pool.close()

@@ -140,7 +140,7 @@ def test_the_forms_of_vllm(server):
 
 
 def test_log_probabilities_in_the_form_of_vllm(server):
-    with client(server, "/v1/completions", batch=2) as model:
+    with client(server, "/v1/completions", batch=2, concurrency=1) as model:
         assert model.log_probs([[5, 1, 3], [7], [2, 99]]) == [[-1.0, -3.0], [], [0.0]]
         model.check()
     assert server.bodies[0] == {
