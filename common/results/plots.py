@@ -81,8 +81,9 @@ def draw(arms: dict[str, list[Curves]], title: str) -> Figure:
         grid = figure.subplots(rows, columns, squeeze=False).ravel()
         for unused in grid[len(panels) :]:
             unused.remove()
+        drawn: set[int] = set()
         for axes, (metric, name, logarithmic) in zip(grid, panels, strict=False):
-            panel(axes, arms, metric, logarithmic)
+            drawn |= panel(axes, arms, metric, logarithmic)
             axes.set_title(f"{name}\n", fontsize=11)
             key = metric if metric != VALIDATION else f"{VALIDATION}*/mean@*"
             axes.text(0.5, 1.03, key, transform=axes.transAxes, ha="center", **_SMALL)
@@ -90,8 +91,8 @@ def draw(arms: dict[str, list[Curves]], title: str) -> Figure:
         if list(arms) != [""]:
             shown = {  # an arm without RL may have none of these metrics
                 arm: Line2D([], [], linewidth=2, **style(i))
-                for i, (arm, seeds) in enumerate(arms.items())
-                if any(_aligned(seeds, metric)[0].size for metric, _, _ in panels)
+                for i, arm in enumerate(arms)
+                if i in drawn
             }
             figure.legend(
                 list(shown.values()),
@@ -120,9 +121,13 @@ def _panels(arms: dict[str, list[Curves]]) -> list[tuple[str, str, bool]]:
     return panels
 
 
-def panel(axes: Axes, arms: dict[str, list[Curves]], metric: str, logarithmic: bool) -> None:
-    """One metric of every arm over the steps: mean over its seeds, band from lowest to highest."""
-    highest, last = [], 0
+def panel(axes: Axes, arms: dict[str, list[Curves]], metric: str, logarithmic: bool) -> set[int]:
+    """One metric of every arm over the steps: mean over its seeds, band from lowest to highest.
+
+    Returns: the numbers of the arms that have it.
+    """
+    highest: dict[int, float] = {}
+    last = 0
     for i, seeds in enumerate(arms.values()):
         steps, values_ST = _aligned(seeds, metric)
         if steps.size == 0:
@@ -138,14 +143,14 @@ def panel(axes: Axes, arms: dict[str, list[Curves]], metric: str, logarithmic: b
             axes.fill_between(
                 steps, low, high, where=high >= low, color=look["color"], alpha=0.13, linewidth=0
             )
-        highest.append(mean.max())
+        highest[i] = mean.max()
         last = max(last, steps[-1])  # an arm that logs other metrics may be longer
     if not highest:
         axes.text(0.5, 0.5, "not logged", transform=axes.transAxes, ha="center", color="#777777")
         axes.set_xticks([])
         axes.set_yticks([])
-        return
-    if logarithmic and max(highest) > 0:
+        return set()
+    if logarithmic and max(highest.values()) > 0:
         axes.set_yscale("log", nonpositive="clip")  # a zero reaches down to the frame
         axes.yaxis.set_major_formatter(_PlainLog())
         axes.yaxis.set_minor_formatter(_PlainLog(minor_thresholds=(1, 0.4)))
@@ -154,6 +159,7 @@ def panel(axes: Axes, arms: dict[str, list[Curves]], metric: str, logarithmic: b
     axes.tick_params(which="both", labelsize=9)
     axes.grid(color="#dddddd", linewidth=0.6)
     axes.spines[["top", "right"]].set_visible(False)
+    return set(highest)
 
 
 class _PlainLog(LogFormatter):

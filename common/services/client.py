@@ -7,6 +7,7 @@ import json
 import random
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -81,7 +82,7 @@ class Connection:
         return asdict(self)
 
 
-class Service:
+class Service(ABC):
     """Connections to one service. Safe to use from many threads and coroutines at once.
 
     What several callers wait for at the same time goes out in common requests, so that callers with
@@ -193,15 +194,15 @@ class Service:
         """`ask` for coroutines: no thread is held while they wait."""
         return list(await asyncio.gather(*map(asyncio.wrap_future, self._submit(items))))
 
+    @abstractmethod
     def _request(self, items: list[Any], form: str) -> dict[str, Any]:
         """The body of the request for `items`; `form`: the last part of the address's path."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _read(self, content: Any, items: list[Any], form: str) -> list[Any]:
         """The answers in what the service sent; `form`: the last part of the path that was asked.
         Raises ServiceError, or the KeyError, TypeError, ValueError or IndexError that reading
         another form ends in."""
-        raise NotImplementedError
 
     def _submit(self, items: Sequence[Any]) -> list[Future[Any]]:
         futures: list[Future[Any]] = [Future() for _ in items]

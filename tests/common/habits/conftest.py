@@ -1,20 +1,20 @@
 """A language model behind an OpenAI-compatible endpoint, on this machine."""
 
-import json
 import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 
 import pytest
 
 from common.habits.chat import Chat
+from tests.json_server import JsonHandler
 
 
-class Endpoint(BaseHTTPRequestHandler):
+class Endpoint(JsonHandler):
     protocol_version = "HTTP/1.1"
 
     def do_POST(self):
         server = self.server
-        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        body = self.body()
         with server.lock:
             server.bodies.append((self.path, dict(self.headers), body))
             status = server.plan.pop(0) if server.plan else 200
@@ -23,14 +23,7 @@ class Endpoint(BaseHTTPRequestHandler):
             text = server.answer(body["messages"])
             choice = {"message": {"content": text}, "finish_reason": "stop"}
             content = {"choices": [choice], "usage": {"prompt_tokens": 10, "completion_tokens": 5}}
-        text = json.dumps(content).encode()
-        self.send_response(status)
-        self.send_header("content-length", str(len(text)))
-        self.end_headers()
-        self.wfile.write(text)
-
-    def log_message(self, *_):
-        pass
+        self.send(status, content)
 
 
 @pytest.fixture

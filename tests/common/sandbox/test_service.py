@@ -1,8 +1,7 @@
 """The client of a sandbox service, against a server on this machine that speaks its interface."""
 
-import json
 import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 
 import pytest
 
@@ -12,6 +11,7 @@ from common.sandbox.judge import judge
 from common.sandbox.problem import Problem
 from common.sandbox.runner import Limits, Sandbox, Status
 from common.sandbox.service import Service
+from tests.json_server import JsonHandler
 
 pytestmark = pytest.mark.sandbox
 
@@ -25,11 +25,11 @@ def answer(status, return_code=0, stdout="", stderr=""):
     return {"status": "Success" if good else "Failed", "message": "", "run_result": ran}
 
 
-class Handler(BaseHTTPRequestHandler):
+class Handler(JsonHandler):
     """Runs what it is sent in the sandbox of this machine, after what `server.plan` says."""
 
     def do_POST(self):
-        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        body = self.body()
         self.server.bodies.append(body)
         step = self.server.plan.pop(0) if self.server.plan else None
         if isinstance(step, int):
@@ -40,16 +40,6 @@ class Handler(BaseHTTPRequestHandler):
             ended = "Error" if run.status is Status.RUNTIME_ERROR else ended
             step = answer(ended, int(ended == "Error"), run.stdout, run.error)
         return self.send(200, step)
-
-    def send(self, status, content):
-        text = json.dumps(content).encode()
-        self.send_response(status)
-        self.send_header("content-length", str(len(text)))
-        self.end_headers()
-        self.wfile.write(text)
-
-    def log_message(self, *_):
-        pass
 
 
 @pytest.fixture

@@ -4,23 +4,24 @@ import asyncio
 import json
 import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 
 import pytest
 
 from common.services.client import ServiceError
 from common.services.reference import ReferenceModel
 from common.services.reward import RewardModel
+from tests.json_server import JsonHandler
 
 
-class Service(BaseHTTPRequestHandler):
+class Service(JsonHandler):
     """Scores a text by its length, after what `server.plan` says of the requests to come."""
 
     protocol_version = "HTTP/1.1"
 
     def do_POST(self):
         server = self.server
-        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        body = self.body()
         with server.lock:
             server.bodies.append(body)
             server.busy += 1
@@ -47,17 +48,6 @@ class Service(BaseHTTPRequestHandler):
         )
         if server.plan and not server.healthy:
             server.plan.pop(0)
-
-    def send(self, status, content, headers=()):
-        text = content if isinstance(content, bytes) else json.dumps(content).encode()
-        self.send_response(status)
-        for key, value in dict(headers, **{"content-length": len(text)}).items():
-            self.send_header(key, str(value))
-        self.end_headers()
-        self.wfile.write(text)
-
-    def log_message(self, *_):
-        pass
 
 
 def answer(path, body):
