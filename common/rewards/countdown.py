@@ -18,7 +18,6 @@ from common.rewards.denial import denied
 from common.rewards.tags import after_thought, blocks, last_span
 from common.rewards.verdict import Grader, Outcome, Row, Verdict
 
-MAX_DIGITS = 12  # of a number in a strict answer
 MAX_DEPTH = 64  # open parentheses in a strict answer
 # What CPython takes: digits of an integer, open parentheses, and about this many signs in a row.
 PYTHON_MAX_DIGITS = 4300
@@ -57,21 +56,12 @@ def divide(left: int | Fraction, right: int | Fraction) -> int | Fraction:
     return Fraction(left) / right
 
 
-def _is_digits(token: str) -> bool:
-    return token.isascii() and token.isdigit()
-
-
-def strict_number(token: str) -> int:
-    if not _is_digits(token) or len(token) > MAX_DIGITS or (token[0] == "0" and token != "0"):
-        raise ValueError(f"not a number: {token[:20]!r}")
-    return int(token)
-
-
 def python_number(token: str) -> int | float:
     """An integer or decimal literal. A literal such as `007` is a syntax error in Python."""
     if "." in token:
         return float(token)
-    if not _is_digits(token) or (token[0] == "0" and token.strip("0")):
+    digits = token.isascii() and token.isdigit()
+    if not digits or (token[0] == "0" and token.strip("0")):
         raise ValueError(f"not a number: {token[:20]!r}")
     return int(token)
 
@@ -92,7 +82,7 @@ STRICT = Rules(
         "/": (2, divide),
     },
     prefix={},
-    number=strict_number,
+    number=int,  # `strict_value` has read them
     depth=MAX_DEPTH,
 )
 # Python's grammar of what the published character check lets through, on Python's own numbers.
@@ -119,6 +109,7 @@ def evaluate(tokens: list[str], rules: Rules) -> Any:
     """
     values: list[Any] = []
     signs: list[tuple[int, Callable | None, int]] = []  # precedence, function, how many values
+    binary, prefix, number = rules.binary, rules.prefix, rules.number
 
     def apply() -> None:
         _, function, count = signs.pop()
@@ -137,23 +128,23 @@ def evaluate(tokens: list[str], rules: Rules) -> Any:
                 if depth > rules.depth:
                     raise ValueError("too many nested parentheses")
                 signs.append((0, None, 0))
-            elif token in rules.prefix:
-                signs.append((*rules.prefix[token], 1))
+            elif token in prefix:
+                signs.append((*prefix[token], 1))
             else:
-                values.append(rules.number(token))
+                values.append(number(token))
                 value_next = False
-        elif token == ")" and depth:
-            depth -= 1
-            while signs[-1][0]:
-                apply()
-            signs.pop()
-        elif token in rules.binary:
-            precedence, function = rules.binary[token]
+        elif token in binary:
+            precedence, function = binary[token]
             floor = precedence if precedence == RIGHT else precedence - 1
             while signs and signs[-1][0] > floor:
                 apply()
             signs.append((precedence, function, 2))
             value_next = True
+        elif token == ")" and depth:
+            depth -= 1
+            while signs[-1][0]:
+                apply()
+            signs.pop()
         else:
             raise ValueError(f"unexpected {token[:20]!r}")
     if value_next:
@@ -200,11 +191,10 @@ def strict_value(expression: str, numbers: list[int]) -> int | Fraction | None:
     """The exact value of an expression over `numbers`, each used once; None for anything else."""
     tokens = _STRICT_TOKEN.findall(expression)
     used = [token for token in tokens if token.isdigit()]
-    if len(used) != len(numbers):
+    # as texts: a number with a leading zero or in other digits than ours is none of the given ones
+    if len(used) != len(numbers) or sorted(used) != sorted(map(str, numbers)):
         return None
     try:
-        if sorted(map(strict_number, used)) != sorted(numbers):
-            return None
         return evaluate(tokens, STRICT)
     except (ValueError, ArithmeticError):
         return None

@@ -97,6 +97,8 @@ _UNTRUE = _pattern(  # from the beginning of the sentence to the answer
     r"|(?:i|we) (?:do not|don'?t|cannot|can'?t|would not|wouldn'?t|doubt|deny|refuse)\b",
     r"[^,;]*\b(?:answer|that|it)\b)[^,;]*\Z",
 )
+_UNTRUE_BEGINS = frozenset({"it", "that", "i", "we"})
+_SURE = ("sure", "certain", "guessing", "know", "no idea")
 _UNSURE = _pattern(
     r"\bi(?:(?: am|'?m) (?:not (?:sure|certain)|unsure|guessing)|(?: do not| don'?t) know",
     r"| have no idea)\b[^.!?\n]{0,40}[.!?]?[^.!?]{0,30}\Z",
@@ -104,11 +106,33 @@ _UNSURE = _pattern(
 # The end of a text before an answer that is struck out, in a comment, or an example.
 _STRUCK = ("~~", "<s>", "<del>", "<strike>", "<!--", "\\sout", "\\st", "\\cancel", "\\phantom", "%")
 _EXAMPLE = ("for example", "for instance", "e.g", "such as")
+_EXAMPLE_ENDS = frozenset({"example", "instance", "g", "as"})
 _ASKS = _pattern(
     r"\W*(?:(?:so|but|and|then|or|hmm|well|wait)\b\W*)?(?:",
     _words("is are was were could would can might does do did should will"),
     r")\b",
 )
+
+
+
+def _kind(byte: int) -> int:
+    sign = chr(byte) if byte < 128 else "\0"
+    if sign.isalpha():
+        return ord(sign.lower())
+    if sign in ".!?":
+        return ord(".")
+    if sign in " \n":
+        return ord(" ")
+    # ~ \ { } < % and tab; of U+00AD, U+0130, U+2000-U+213F, U+2240-U+227F and U+FEFF one byte each
+    return ord("!" if byte in b"~\\{}<%\t\xc2\xc4\x80\x81\x84\x89\xef" else "-")
+
+
+# For a quick look at a text as it is, in UTF-8. In the place of a byte stands its letter in lower
+# case, "." for the end of a sentence, a blank, "!" for what may be a sign that denies, typesets or
+# is invisible, and "-" for anything else.
+_KINDS = bytes(map(_kind, range(256)))
+_ONLY_WORDS = bytes(b if b < 128 and chr(b).isalpha() else ord(" ") for b in range(256))
+_SURE_BYTES = tuple(word.encode() for word in _SURE)
 
 # --- after the answer ---------------------------------------------------------------------------
 
@@ -170,12 +194,7 @@ _LATER = _pattern(
 def denied(text: str, start: int, end: int) -> bool:
     """Whether what stands around the answer `text[start:end]`, its mark included, denies or doubts
     it, or asks for it."""
-    for size in _RAW:
-        before = _plain(text[max(start - size, 0) : start])
-        if len(before) >= BEFORE or size >= start:
-            break
-    before = before[-BEFORE:]
-    if _denied_before(before):
+    if not _nothing_before(text, start) and _denied_before(_before(text, start)):
         return True
     if not text[end : end + _RAW[-1]].strip("\n $.)]}\\*"):
         return False
@@ -184,13 +203,20 @@ def denied(text: str, start: int, end: int) -> bool:
         return False
     return any(p.match(after) for p in (_PREDICATE, _QUESTION, _BARE, _NEXT)) or bool(
         _LATER.search(after)
-        or ("?" in after and _ASKS.match(_line(before)) and _ASKED.match(after))
+        or ("?" in after and _ASKED.match(after) and _ASKS.match(_line(_before(text, start))))
     )
 
 
+def _before(text: str, start: int) -> str:
+    for size in _RAW:
+        plain = _plain(text[max(start - size, 0) : start])
+        if len(plain) >= BEFORE or size >= start:
+            break
+    return plain[-BEFORE:]
+
+
 def _denied_before(before: str) -> bool:
-    doubtful = "sure" in before or "certain" in before or "guessing" in before or "know" in before
-    if (doubtful or "no idea" in before) and _UNSURE.search(before):
+    if any(word in before for word in _SURE) and _UNSURE.search(before):
         return True
     end = before.rstrip(" \t$")
     if end.endswith(_STRUCK) and not end.endswith("\\%"):
@@ -199,18 +225,49 @@ def _denied_before(before: str) -> bool:
         return True
     sentence = before[max(map(before.rfind, _ENDS)) + 1 :]  # of an earlier one nothing governs
     words = _WORD.findall(sentence)
-    if _HINTS_BEFORE.isdisjoint(words) and "≠" not in sentence:
+    if not _may_deny(words) and "≠" not in sentence:
         return False
-    governed = len(words)  # from here on words may be governed; a denial ends just before one
-    while governed and words[governed - 1] in _GOVERNED_SET:
-        governed -= 1
     at = len(sentence)
-    for word in reversed(words[max(governed - _LONGEST_DENYING, 0) :]):
+    for word in reversed(words[_first_that_matters(words) :]):
         at = sentence.rfind(word, 0, at)
     for found in _DENYING.finditer(sentence, at if words else 0):
         if _GOVERNED.fullmatch(sentence, found.end()):
             return True
     return _UNTRUE.match(_line(sentence)) is not None
+
+
+def _may_deny(words: list[str]) -> bool:
+    """Whether these words of a sentence can deny what stands behind them: by their last ones, or as
+    `_UNTRUE` does from the beginning."""
+    if _HINTS_BEFORE.isdisjoint(words):
+        return False
+    return not (
+        _UNTRUE_BEGINS.isdisjoint(words)
+        and _HINTS_BEFORE.isdisjoint(words[_first_that_matters(words) :])
+    )
+
+
+def _first_that_matters(words: list[str]) -> int:
+    """A denial ends just before words that it may govern."""
+    governed = len(words)
+    while governed and words[governed - 1] in _GOVERNED_SET:
+        governed -= 1
+    return max(governed - _LONGEST_DENYING, 0)
+
+
+def _nothing_before(text: str, start: int) -> bool:
+    """A quick look, a fifth of the work: nothing before the answer can deny it. False where only
+    `_denied_before` can tell."""
+    raw = text[max(start - _RAW[0], 0) : start].encode("utf-8", "replace").translate(_KINDS)
+    if b"!" in raw or (start > _RAW[0] and _RAW[0] - 2 * raw.count(b"  ") < BEFORE):
+        return False
+    for word in _SURE_BYTES:
+        if word in raw:
+            return False
+    raw = raw.rstrip(b" .-")
+    sentence = raw[min(raw.rfind(b". ") + 1, max(len(raw) - 40, 0)) :]
+    words = sentence.translate(_ONLY_WORDS).decode().split()
+    return not words or not (words[-1] in _EXAMPLE_ENDS or _may_deny(words))
 
 
 def _line(before: str) -> str:

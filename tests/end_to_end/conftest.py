@@ -15,6 +15,9 @@ from common.config import ROOT
 from common.process import MARK
 
 STARTED = "TEST_CHECKOUT"
+# All that differs from what a user has: a third of the steps, in which its arms learn enough.
+STEPS = 10
+SHORTER = ("recipes/gspo_moe/scale/micro.yaml", "total_training_steps: 30 ")
 
 
 class Checkout:
@@ -81,7 +84,7 @@ def checkout(tmp_path_factory):
 
 
 def fresh_checkout(path: Path) -> Checkout:
-    """A copy of this tree in `path`, committed, with this tree's environment."""
+    """A copy of this tree in `path`, shortened, committed, with this tree's environment."""
     listed = subprocess.run(
         ["git", "ls-files", "-co", "--exclude-standard", "-z"],
         cwd=ROOT,
@@ -93,6 +96,9 @@ def fresh_checkout(path: Path) -> Checkout:
         if (ROOT / name).exists():
             (path / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, path / name)
+    scale = path / SHORTER[0]
+    assert scale.read_text().count(SHORTER[1]) == 1
+    scale.write_text(scale.read_text().replace(SHORTER[1], f"total_training_steps: {STEPS} "))
     git = ["git", "-c", "user.name=t", "-c", "user.email=t@example.org", "-C", str(path)]
     for words in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "copy"]):
         subprocess.run([*git, *words], check=True)

@@ -11,6 +11,7 @@ import pytest
 
 from common.config import ROOT
 from common.results.record import load
+from tests.end_to_end.conftest import STEPS
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(1800)]
 
@@ -84,7 +85,7 @@ def test_one_command_trains_arms_and_judges_the_claims(checkout, main_run):
     results = checkout.path / "results" / "gspo_moe"
     records = {v: load(results / "micro" / f"{v}-seed1.json") for v in ARMS}
     for variant, record in records.items():
-        assert record["curves"]["steps"] == list(range(31))
+        assert record["curves"]["steps"] == list(range(STEPS + 1))
         assert record["overrides"] == [] and record["variant"] == variant
         assert record["provenance"]["git"]["dirty"] is False
         assert record["provenance"]["lock"]["file"] == "micro.txt"

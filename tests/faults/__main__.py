@@ -153,7 +153,7 @@ def write_report() -> None:
         "in a run of `gspo_moe` at micro scale, made smaller still. The next call of the same "
         "command is compared with an undisturbed run bit for bit: model, optimizer, export, data "
         "loader and metrics of every step, files of every stage. (Metrics without those of time "
-        "and memory; those of the gap between sampler and trainer, about 1e-8, to 1e-6.)",
+        "and memory; those made of the sampler's likelihoods to 1e-5.)",
         "",
         f"Run so far: {len(rows)} of the {len(CHAIN)} points x 3 seeds. {len(good)} of these "
         "left no process and lost nothing but the time since the checkpoint. Machine: "

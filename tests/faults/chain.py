@@ -27,11 +27,13 @@ GRACE = 60
 EXIT_CODES = {"worker": 1, "raylet": 1, "nothing": 1, "interrupt": 130}
 # Metrics that depend on the clock or on the machine's memory.
 MEASURED = ("timing_", "perf/", "actor/perf/")
-# How far the sampler's likelihoods are from the trainer's: the last bits depend on which requests
-# came in time for one batch, in undisturbed runs as well. No update of the arm run here uses them.
-GAPS = ("rollout_corr/", "training/rollout_")
-# A gap is itself about 1e-6 (the largest of a run's steps 2e-6), and may be there in one run only.
-SMALL_GAP = 1e-5
+# Made of the sampler's likelihoods, whose last bits depend on which requests came in time for one
+# batch, in undisturbed runs as well. No update of the arm run here uses them: how far they are from
+# the trainer's, and the entropy of the samples.
+SAMPLED = ("rollout_corr/", "training/rollout_", "group/entropy")
+# A distance is itself about 1e-6 (the largest of a run's steps 2e-6), and may be there in one run
+# only.
+CLOSE = 1e-5
 # torch says for every tensor of a checkpoint that no process group is there
 logging.getLogger("torch.distributed.device_mesh").setLevel(logging.ERROR)
 
@@ -109,13 +111,13 @@ def metrics(path: Path) -> list[tuple[int, dict[str, Any]]]:
 
 
 def differing(mine: dict[str, Any], theirs: dict[str, Any]) -> list[str]:
-    """Metrics of a step that are not equal bit for bit, gaps that are not within `SMALL_GAP`."""
+    """Metrics of a step that are not equal bit for bit; those `SAMPLED`, that are not `CLOSE`."""
 
     def equal(key: str) -> bool:
         if key not in mine or key not in theirs:
             return False
-        gap = key.startswith(GAPS) and abs(mine[key] - theirs[key]) < SMALL_GAP
-        return mine[key] == theirs[key] or gap
+        close = key.startswith(SAMPLED) and abs(mine[key] - theirs[key]) < CLOSE
+        return mine[key] == theirs[key] or close
 
     return [
         f"{key}: {mine.get(key)} {theirs.get(key)}"

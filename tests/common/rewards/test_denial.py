@@ -3,9 +3,11 @@
 import json
 import re
 from pathlib import Path
+from random import Random
 
 import pytest
 
+from common.rewards import denial
 from common.rewards.denial import denied
 from common.rewards.mathematics.extract import last_box
 from common.rewards.registry import get_grader
@@ -220,3 +222,25 @@ def test_no_worked_solution_of_math_or_gsm8k_is_taken_for_a_denial():
             seen += 1
             assert not denied(text, *mark.span()), text[-300:]
     assert seen > 20_000
+
+
+def test_the_quick_look_misses_no_denial():
+    """On texts made of what the careful look knows, of what hides it, and of what is between."""
+    words = sorted(denial._HINTS_BEFORE | denial._GOVERNED_SET | {"of 7", "works", "Good", "way"})
+    words += [*denial._SURE, *denial._EXAMPLE, *denial._STRUCK, "I am not sure", "≠", "\\ne"]
+    signs = [*denial._ENDS, " ", " ", " ", " ", "  ", "\n", ",", "'", "’", "{", "}", "\t", "\u200b"]
+    signs += ["\\text{", "\\,", "**", "$", ": ", "\u212a", "\u0130", "−", "✅", "5"]
+    random, quiet, found = Random(0), 0, 0
+    for _ in range(20_000):
+        parts = (
+            random.choice(words) * (random.random() < 0.8) + random.choice(signs)
+            for _ in range(random.choice((2, 5, 12, 80)))
+        )
+        text = "".join(parts)
+        text = text.upper() if random.random() < 0.1 else text
+        careful = denial._denied_before(denial._before(text, len(text)))
+        if denial._nothing_before(text, len(text)):
+            quiet += 1
+            assert not careful, text
+        found += careful
+    assert quiet > 500 and found > 2_000, (quiet, found)

@@ -43,11 +43,10 @@ class Service(JsonHandler):
 
     def do_GET(self):
         server = self.server
-        self.send(
-            200 if self.path == "/health" and (server.healthy or not server.plan) else 503, {}
-        )
-        if server.plan and not server.healthy:
-            server.plan.pop(0)
+        failing = bool(server.plan) and not server.healthy
+        if failing:
+            server.plan.pop(0)  # before the answer: the next plan may come right after it
+        self.send(200 if self.path == "/health" and not failing else 503, {})
 
 
 def answer(path, body):
