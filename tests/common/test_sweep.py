@@ -40,13 +40,13 @@ def test_a_value_that_the_recipe_has_is_its_own_run(trained, tmp_path):
 
 
 def test_an_arm_without_rl_is_swept_at_its_own_key(trained, tmp_path):
-    words = ["variant=rft", "recipe.learning_rate.rejection=5e-5,1e-4"]
+    words = ["variant=rft", "recipe.learning_rate.rejection=1e-4,3e-4"]
     written = sweep.sweep_key(str(recipe_folder("logic_rl")), words)
     assert [label for _, label in trained][1] == "rft"
     scores = written["rft"]["recipe.learning_rate.rejection"]
     assert {rate: found["seed1"]["score"] for rate, found in scores.items()} == {
-        "5e-05": 0.0,
-        "0.0001": 1.0,
+        "0.0001": 0.0,
+        "0.0003": 1.0,
     }
 
 
