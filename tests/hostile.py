@@ -129,6 +129,8 @@ HOSTILE = {
     "has a NUL": ((ERROR,), "print(1)\0"),
     "has half a character": ((ERROR,), "print('\ud800')"),
     "ends in its own way": ((ERROR,), "import os\nos._exit(3)"),
+    "ends by a signal without a name": ((ERROR,), "import os\nos.kill(os.getpid(), 40)"),
+    "stops itself": ((TIME,), "import os\nos.kill(os.getpid(), 19)\nprint('breach')"),
 }
 
 

@@ -191,7 +191,7 @@ def _run(answer: dict[str, Any], files: list[int], limits: Limits) -> Run:
     error = "" if code < 0 and status is not Status.RUNTIME_ERROR else lines.strip()
     error = error.splitlines()[-1].strip() if error else ""
     if code and not error and status is Status.RUNTIME_ERROR:
-        error = signal.Signals(-code).name if code < 0 else f"exit status {code}"
+        error = f"exit status {code}" if code > 0 else f"signal {-code}: {signal.strsignal(-code)}"
     return Run(status, stdout, error, answer["seconds"])
 
 
