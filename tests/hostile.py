@@ -79,6 +79,19 @@ HOSTILE = {
         (ERROR, FILES),
         "f = open('large', 'wb')\nfor _ in range(64): f.write(bytes(1 << 20))\nprint('breach')",
     ),
+    "reserves the disk": (
+        (FINISHED,),
+        "import ctypes, os\nf = os.open('large', os.O_CREAT | os.O_RDWR)\n"
+        "room = ctypes.c_long(1 << 28)\n"
+        "if ctypes.CDLL(None).fallocate(f, 1, ctypes.c_long(0), room) == 0: print('breach')",
+    ),
+    "keeps files without a name": (
+        (FINISHED,),
+        "import os\nopen('a', 'w'); open('b', 'w')\n"
+        "for act in (lambda: os.unlink('a'), lambda: os.rename('a', 'b'),\n"
+        "            lambda: os.open('.', os.O_TMPFILE | os.O_RDWR)):\n    try:\n"
+        "        act(); print('breach')\n    except OSError: pass",
+    ),
     "opens a socket": (
         (ERROR,),
         "import socket\nsocket.create_connection(('127.0.0.1', {port}), 1)\nprint('breach')",

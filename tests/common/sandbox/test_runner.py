@@ -1,5 +1,6 @@
 """The sandbox of this machine: what programs get, what they cannot, and what stays of them."""
 
+import contextlib
 import os
 import signal
 import socket
@@ -187,6 +188,28 @@ def test_no_descriptor_of_the_sandbox_is_left_however_high_it_was():
         made.close()
         for file in many:
             os.close(file)
+
+
+def test_an_older_landlock_lets_no_program_empty_a_file(tmp_path, monkeypatch):
+    """Its first version has no right for that; seccomp refuses all ways but a writer's."""
+    victim, folder = tmp_path / "victim", tmp_path / "folder"
+    victim.write_text("alive")
+    folder.mkdir()
+    monkeypatch.setattr(lockdown, "landlock_version", lambda: 1)
+    ruleset = lockdown.landlock_ruleset(str(folder))
+    pid = os.fork()
+    if pid == 0:
+        try:
+            lockdown.give_up_rights(ruleset)
+            for mode in (os.O_RDONLY, os.O_WRONLY, os.O_RDWR, os.O_ACCMODE):
+                with contextlib.suppress(PermissionError):
+                    os.open(victim, mode | os.O_TRUNC)
+            os.open("mine", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, dir_fd=os.open(folder, 0))
+        except BaseException:
+            os._exit(1)
+        os._exit(0)
+    assert os.waitpid(pid, 0)[1] == 0
+    assert victim.read_text() == "alive" and (folder / "mine").exists()
 
 
 def test_limits_follow_the_time_limit():
