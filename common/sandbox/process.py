@@ -230,12 +230,14 @@ def _exit_status(code: Any) -> int:
 
 
 def _queued(pid: str) -> float:
-    """Seconds that the threads of a process were ready to run while others had the core."""
-    total = 0
+    """Seconds that a process was ready to run while others had the core: the most of its threads,
+    since the sum over them grows faster than the clock, by their own work alone."""
+    longest = 0
     for thread in os.listdir(f"/proc/{pid}/task"):
         with contextlib.suppress(OSError):
-            total += int(_read(f"/proc/{pid}/task/{thread}/schedstat").split()[1])
-    return total / 1e9
+            waited = int(_read(f"/proc/{pid}/task/{thread}/schedstat").split()[1])
+            longest = max(longest, waited)
+    return longest / 1e9
 
 
 def _read(path: str) -> str:

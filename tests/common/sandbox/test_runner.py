@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from common.config import ROOT
-from common.sandbox import lockdown, runner
+from common.sandbox import lockdown, process, runner
 from common.sandbox.runner import Limits, Sandbox, Status
 from tests.hostile import HOSTILE, LIMITS, fill, left
 
@@ -210,6 +210,14 @@ def test_an_older_landlock_lets_no_program_empty_a_file(tmp_path, monkeypatch):
         os._exit(0)
     assert os.waitpid(pid, 0)[1] == 0
     assert victim.read_text() == "alive" and (folder / "mine").exists()
+
+
+def test_threads_that_wait_for_a_core_at_once_wait_once(monkeypatch):
+    """Their sum is what a program with many threads makes of its own work."""
+    seconds = {"7": 1, "8": 3, "9": 2}
+    monkeypatch.setattr(os, "listdir", lambda _: list(seconds))
+    monkeypatch.setattr(process, "_read", lambda path: f"0 {seconds[path.split('/')[4]]}000000000 5")
+    assert process._queued("7") == 3.0
 
 
 def test_limits_follow_the_time_limit():
