@@ -4,7 +4,8 @@
 first process enters new namespaces and forks the second, which is the first one of its pid
 namespace: when it ends, the kernel ends all that is left there. The second imports what programs
 usually import and then, for each request, forks a child that gives up its rights and runs the
-program. Expected outputs never come here.
+program. At SIGTERM the first ends the second, and itself when nothing below it is left. Expected
+outputs never come here.
 
 A request is the fields of `runner.Limits` in JSON and four open files: the program, standard input,
 output and error. The files go from the one who asks to the child; this process does not read
@@ -75,10 +76,11 @@ class Warm:
 
     def answer(self, request: dict[str, Any], files: list[int]) -> dict[str, Any]:
         """Run one program; when this returns, its processes and files are gone."""
+        parent = os.getpid()
         try:
             pid = os.fork()
             if pid == 0:
-                self.child(files, request)
+                self.child(files, request, parent)
             reason = self.watch(pid, request)
             _, status, usage = os.wait4(pid, 0)
             full = os.fstat(files[2]).st_size >= request["output_bytes"]
@@ -141,7 +143,7 @@ class Warm:
         for entry in os.scandir(self.folder):
             os.unlink(entry.path)
 
-    def child(self, files: list[int], request: dict[str, Any]) -> NoReturn:
+    def child(self, files: list[int], request: dict[str, Any], parent: int) -> NoReturn:
         code = 1
         try:
             for number, file in enumerate(files[1:]):
@@ -150,6 +152,8 @@ class Warm:
                 program = text.read()
             os.setsid()
             lockdown.die_with_parent()
+            if os.getppid() != parent:  # it ended before that
+                os._exit(code)
             with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as score:
                 score.write("1000")  # should the machine run out of memory, this goes first
             os.chdir(self.folder)
@@ -165,7 +169,7 @@ class Warm:
 
     def limit(self, request: dict[str, Any]) -> None:
         limits = {
-            resource.RLIMIT_CORE: 0,
+            resource.RLIMIT_CORE: 1,  # at 0 the kernel would still start a handler of crashes
             resource.RLIMIT_CPU: int(request["cpu_s"]) + 2,  # should `watch` be stuck
             resource.RLIMIT_AS: self.base_bytes + (request["memory_mb"] << 20),
             resource.RLIMIT_FSIZE: request["output_bytes"],
@@ -257,6 +261,20 @@ def warm_up() -> None:
     gc.freeze()  # else a child's collector touches, and so copies, every page
 
 
+def wait(pid: int) -> None:
+    """Until all processes below this one have ended; at SIGTERM the child `pid` is killed first."""
+
+    def end(*_: Any) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+    signal.signal(signal.SIGTERM, end)
+    lockdown.adopt_orphans()
+    with contextlib.suppress(ChildProcessError):
+        while True:
+            os.wait()
+
+
 def main() -> None:
     # the lowest free number: a child closes what is below a limit, and this must be among it
     given = int(sys.argv[1])
@@ -270,7 +288,7 @@ def main() -> None:
         pid = os.fork()
         if pid:
             connection.close()
-            os.waitpid(pid, 0)
+            wait(pid)
             return
         lockdown.die_with_parent()
         warm = Warm(connection, folder, namespaces)

@@ -98,7 +98,7 @@ class _Slot:
 
     def end(self) -> None:
         self.socket.close()
-        self.process.kill()  # the kernel ends what it has started
+        self.process.terminate()  # it ends when all that it has started has
         self.process.wait()
         shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -152,7 +152,7 @@ class Sandbox:
         with self._lock:
             self._closed = True
             for slot in self._living:
-                slot.process.kill()
+                slot.process.terminate()
         idle = [self._slots.get() for _ in range(self._count)]
         for found in idle:
             if found is not None:
@@ -166,7 +166,7 @@ class Sandbox:
         with self._lock:
             self._living.add(slot)
             if self._closed:
-                slot.process.kill()
+                slot.process.terminate()
         return slot
 
     def _end(self, slot: _Slot) -> None:

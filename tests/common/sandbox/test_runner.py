@@ -121,6 +121,7 @@ def test_a_lost_process_is_replaced_and_nothing_is_left(tmp_path, monkeypatch):
 
 
 def test_a_call_in_flight_fails_when_the_sandbox_is_closed():
+    before = set(psutil.Process().children())
     made, found = Sandbox(1), []
 
     def call():
@@ -130,10 +131,14 @@ def test_a_call_in_flight_fails_when_the_sandbox_is_closed():
             found.append(str(error))
 
     made.run("", "", LIMITS)
+    (around,) = set(psutil.Process().children()) - before
     threads = [threading.Thread(target=call) for _ in range(2)]
     for thread in threads:
         thread.start()
+    while len(below := around.children(recursive=True)) < 2:
+        pass
     made.close()
+    assert not any(process.is_running() for process in below)
     for thread in threads:
         thread.join(timeout=30)
     assert found == ["the sandbox is closed"] * 2
