@@ -203,10 +203,12 @@ def run_program(text: str) -> int:
     try:  # as an interpreter ends: threads, exit functions, what is left in the buffers
         threading._shutdown()  # type: ignore[attr-defined]
         atexit._run_exitfuncs()
-        sys.stdout.flush()
+        if sys.stdout is not None and not getattr(sys.stdout, "closed", False):
+            sys.stdout.flush()
         main.__dict__.clear()
         gc.collect()
-        written.flush()
+        with contextlib.suppress(ValueError):  # the program has closed or detached it
+            written.flush()
     except BaseException as error:
         status = _failure(error)
     with contextlib.suppress(BaseException):
@@ -215,9 +217,13 @@ def run_program(text: str) -> int:
 
 
 def _text(number: int, mode: str) -> io.TextIOWrapper:
+    """A standard stream as an interpreter makes it, with the attributes that fast readers ask."""
     raw = io.FileIO(number, mode, closefd=False)
+    raw.name = f"<{FILE_NAMES[number + 1]}>"
     buffer = io.BufferedReader(raw) if mode == "r" else io.BufferedWriter(raw)
-    return io.TextIOWrapper(buffer, encoding="utf-8", errors="surrogateescape")
+    text = io.TextIOWrapper(buffer, encoding="utf-8", errors="surrogateescape")
+    text.mode = mode  # type: ignore[misc]
+    return text
 
 
 def _failure(error: BaseException) -> int:

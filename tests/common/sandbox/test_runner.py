@@ -68,6 +68,13 @@ def test_a_signal_sent_by_a_program_would_have_worked(tmp_path):
         ("import threading; threading.Thread(target=print, args=('late',)).start()", "late\n"),
         ("import atexit; atexit.register(print, 'bye'); print('hi')", "hi\nbye\n"),
         ("f = open(1, 'w', closefd=False); f.write('unclosed')", "unclosed"),
+        (
+            "print(sys.stdin.mode, sys.stdin.name, sys.stdout.mode, sys.stdout.name)",
+            "r <stdin> w <stdout>\n",
+        ),
+        ("print(1); sys.stdout.close()", "1\n"),
+        ("print(1, flush=True); sys.stdout = None", "1\n"),
+        ("import io; sys.stdout = io.TextIOWrapper(sys.stdout.detach()); print(1)", "1\n"),
         ("open('mine', 'w').write('x'); print(open('mine').read())", "x\n"),
         ("print(1); sys.exit()", "1\n"),
         (
@@ -221,7 +228,9 @@ def test_threads_that_wait_for_a_core_at_once_wait_once(monkeypatch):
     """Their sum is what a program with many threads makes of its own work."""
     seconds = {"7": 1, "8": 3, "9": 2}
     monkeypatch.setattr(os, "listdir", lambda _: list(seconds))
-    monkeypatch.setattr(process, "_read", lambda path: f"0 {seconds[path.split('/')[4]]}000000000 5")
+    monkeypatch.setattr(
+        process, "_read", lambda path: f"0 {seconds[path.split('/')[4]]}000000000 5"
+    )
     assert process._queued("7") == 3.0
 
 
