@@ -122,6 +122,23 @@ HOSTILE = {
         "        print('breach', open(f'/proc/{{n}}/environ').read())\n"
         "    except OSError: pass\nif os.environ: print('breach')",
     ),
+    # ptrace, shmget, memfd_create, unshare, io_uring_setup, fork as on x32, pidfd_open, socketpair
+    "makes system calls by number": (
+        (FINISHED,),
+        "import ctypes, os\ncall = ctypes.CDLL(None).syscall\n"
+        "for a in ((101, 0), (29, 0, 4096, 0o1600), (319, b'x', 0), (272, 1 << 28),\n"
+        "          (425, 8, bytes(120)), (1 << 30 | 57,), (434, 1, 0), (53, 1, 1, 0, bytes(8))):\n"
+        "    if os.uname().machine == 'x86_64' and call(*a) >= 0: print('breach', a)",
+    ),
+    "poisons its interpreter": (
+        (FINISHED, ERROR),
+        "import atexit, builtins, gc, json, os, select, sys\ndef poison(nothing=lambda *a: None):\n"
+        "    frame, modules = sys._getframe(), (atexit, gc, json, os, select, sys, builtins)\n"
+        "    for space in [module.__dict__ for module in modules]:\n"
+        "        for name in space.copy():\n"
+        "            if name[0] != '_' or name == '_exit': space[name] = nothing\n"
+        "    while frame:\n        frame.f_globals.clear()\n        frame = frame.f_back\npoison()",
+    ),
     "raises its limits": (
         (FINISHED,),
         "import resource\nfor kind in (resource.RLIMIT_AS, resource.RLIMIT_CPU):\n    try:\n"
