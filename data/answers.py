@@ -150,20 +150,24 @@ def codeforces(
     complete: bool,
     checker: str | None,
     mode: str | None,
+    interaction: str | None,
     rating: int | None,
-    time_limit: float,
+    time_limit: float | None,
 ) -> dict[str, str] | None:
     """CodeForces: the official tests of a problem, packed; None where they cannot decide: some are
-    cut, several answers are right (there is a checker), it talks to a judge, or it has no rating.
+    cut, several answers are right (there is a checker), it talks to a judge (how, is said in
+    `interaction`) or through files, or it has no rating.
 
     Time limits are for compiled languages; a Python program gets three times as long (ours).
     """
-    if not tests or not complete or checker or mode not in (None, "stdio") or rating is None:
+    if not tests or not complete or checker or interaction or rating is None:
+        return None
+    if mode not in (None, "stdio"):
         return None
     gold: dict[str, Any] = {
         key: [test[key[:-1]] for test in tests] for key in ("inputs", "outputs")
     }
-    return pack(gold | {"time_limit": 3 * time_limit})
+    return pack(gold | ({"time_limit": 3 * time_limit} if time_limit else {}))
 
 
 def statement(*parts: Any) -> str:
@@ -171,7 +175,7 @@ def statement(*parts: Any) -> str:
     title, description, given, printed, note, seconds = (part or "" for part in parts)
     text = f"{title}\n\n{description}\n\nInput\n\n{given}\n\nOutput\n\n{printed}\n"
     text += f"\nNote\n\n{note}\n" if note else ""
-    return f"{text}\nTime limit: {seconds} s"
+    return text + (f"\nTime limit: {seconds} s" if seconds else "")
 
 
 def sample_tests(tests: list[dict[str, str]]) -> dict[str, list[str]]:

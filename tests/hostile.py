@@ -79,6 +79,19 @@ HOSTILE = {
         (ERROR, FILES),
         "f = open('large', 'wb')\nfor _ in range(64): f.write(bytes(1 << 20))\nprint('breach')",
     ),
+    "reserves the disk": (
+        (FINISHED,),
+        "import ctypes, os\nf = os.open('large', os.O_CREAT | os.O_RDWR)\n"
+        "room = ctypes.c_long(1 << 28)\n"
+        "if ctypes.CDLL(None).fallocate(f, 1, ctypes.c_long(0), room) == 0: print('breach')",
+    ),
+    "keeps files without a name": (
+        (FINISHED,),
+        "import os\nopen('a', 'w'); open('b', 'w')\n"
+        "for act in (lambda: os.unlink('a'), lambda: os.rename('a', 'b'),\n"
+        "            lambda: os.open('.', os.O_TMPFILE | os.O_RDWR)):\n    try:\n"
+        "        act(); print('breach')\n    except OSError: pass",
+    ),
     "opens a socket": (
         (ERROR,),
         "import socket\nsocket.create_connection(('127.0.0.1', {port}), 1)\nprint('breach')",
@@ -109,6 +122,23 @@ HOSTILE = {
         "        print('breach', open(f'/proc/{{n}}/environ').read())\n"
         "    except OSError: pass\nif os.environ: print('breach')",
     ),
+    # ptrace, shmget, memfd_create, unshare, io_uring_setup, fork as on x32, pidfd_open, socketpair
+    "makes system calls by number": (
+        (FINISHED,),
+        "import ctypes, os\ncall = ctypes.CDLL(None).syscall\n"
+        "for a in ((101, 0), (29, 0, 4096, 0o1600), (319, b'x', 0), (272, 1 << 28),\n"
+        "          (425, 8, bytes(120)), (1 << 30 | 57,), (434, 1, 0), (53, 1, 1, 0, bytes(8))):\n"
+        "    if os.uname().machine == 'x86_64' and call(*a) >= 0: print('breach', a)",
+    ),
+    "poisons its interpreter": (
+        (FINISHED, ERROR),
+        "import atexit, builtins, gc, json, os, select, sys\ndef poison(nothing=lambda *a: None):\n"
+        "    frame, modules = sys._getframe(), (atexit, gc, json, os, select, sys, builtins)\n"
+        "    for space in [module.__dict__ for module in modules]:\n"
+        "        for name in space.copy():\n"
+        "            if name[0] != '_' or name == '_exit': space[name] = nothing\n"
+        "    while frame:\n        frame.f_globals.clear()\n        frame = frame.f_back\npoison()",
+    ),
     "raises its limits": (
         (FINISHED,),
         "import resource\nfor kind in (resource.RLIMIT_AS, resource.RLIMIT_CPU):\n    try:\n"
@@ -129,6 +159,8 @@ HOSTILE = {
     "has a NUL": ((ERROR,), "print(1)\0"),
     "has half a character": ((ERROR,), "print('\ud800')"),
     "ends in its own way": ((ERROR,), "import os\nos._exit(3)"),
+    "ends by a signal without a name": ((ERROR,), "import os\nos.kill(os.getpid(), 40)"),
+    "stops itself": ((TIME,), "import os\nos.kill(os.getpid(), 19)\nprint('breach')"),
 }
 
 

@@ -74,4 +74,4 @@ def grade(row: Row) -> Verdict:
     return Verdict(Outcome.UNGRADABLE if lost else Outcome.WRONG, 0.0, solution, details)
 
 
-GRADERS = (Grader("code", "1", grade, metrics=("tests_passed",), sandboxed=True),)
+GRADERS = (Grader("code", "2", grade, metrics=("tests_passed",), sandboxed=True),)

@@ -20,6 +20,9 @@ from common.sandbox.problem import Problem
 from common.sandbox.runner import Limits, Run, Status
 
 _FUTURE = re.compile(r"^from __future__ import .*$", re.MULTILINE)
+# Put before a solution whose function is called: it is imported, so what it keeps for a run of its
+# own is left out, as in LiveCodeBench; dataclasses look for their module by name.
+_IMPORTED = "sys.modules['solution'] = sys.modules[__name__]; __name__ = 'solution'\n"
 # Put after a solution: calls the function and prints its value after a mark. A value that JSON has
 # no like of (a set, a tuple in a list) becomes one that no expected value equals.
 _CALL = """
@@ -90,10 +93,11 @@ def judge(solution: str, problem: Problem, backend: Backend) -> list[Judgement]:
 def same_output(printed: str, expected: str) -> bool:
     """Whether two outputs have the same lines, without the white space around each and around all;
     or lines of numbers that are equal one by one (`1.0` and `1`, no tolerance)."""
-    ours, theirs = ([x.strip() for x in text.strip().split("\n")] for text in (printed, expected))
-    return len(ours) == len(theirs) and all(
-        a == b or _same_numbers(a, b) for a, b in zip(ours, theirs, strict=True)
-    )
+    printed, expected = printed.strip(), expected.strip()
+    if printed.count("\n") != expected.count("\n"):  # before lists of megabytes are made
+        return False
+    ours, theirs = ([x.strip() for x in text.split("\n")] for text in (printed, expected))
+    return all(a == b or _same_numbers(a, b) for a, b in zip(ours, theirs, strict=True))
 
 
 def same_value(value: str, expected: str) -> bool:
@@ -105,7 +109,8 @@ def same_value(value: str, expected: str) -> bool:
 
 
 def _same_numbers(a: str, b: str) -> bool:
-    ours, theirs = a.split(), b.split()
+    theirs = b.split()
+    ours = a.split(maxsplit=len(theirs))  # what is over is one more, whatever its length
     if len(ours) != len(theirs):
         return False
     try:  # a signalling NaN cannot be compared
@@ -117,7 +122,8 @@ def _same_numbers(a: str, b: str) -> bool:
 def _program(solution: str, function: str | None, mark: str) -> str:
     first = "".join(f"{line}\n" for line in _FUTURE.findall(solution))
     call = f"{_CALL}\n_call_and_print({function!r}, {mark!r})\n" if function else ""
-    return f"{first}{PRELUDE}\n{_FUTURE.sub('', solution)}{call}"
+    before = f"{PRELUDE}\n{_IMPORTED if function else ''}"
+    return f"{first}{before}{_FUTURE.sub('', solution)}{call}"
 
 
 def _verdict(passed: bool) -> Judgement:

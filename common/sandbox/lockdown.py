@@ -18,7 +18,7 @@ import sysconfig
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF, _CAPSET = 444, 445, 446, {"x86_64": 126, "aarch64": 91}
-_PR_SET_PDEATHSIG, _PR_SET_SECCOMP, _PR_SET_NO_NEW_PRIVS = 1, 22, 38
+_PR_SET_PDEATHSIG, _PR_SET_SECCOMP, _PR_SET_CHILD_SUBREAPER, _PR_SET_NO_NEW_PRIVS = 1, 22, 36, 38
 _MACHINE = platform.machine()
 _AUDIT_ARCH = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 
@@ -60,7 +60,7 @@ def _write(path: str, text: str) -> None:
 
 # --- Landlock: which files --------------------------------------------------------------------
 
-_EXECUTE, _WRITE_FILE, _READ_FILE, _READ_DIR, _REMOVE_FILE, _MAKE_REG = 1, 2, 4, 8, 32, 256
+_WRITE_FILE, _READ_FILE, _READ_DIR, _MAKE_REG = 2, 4, 8, 256
 _TRUNCATE = 1 << 14  # from version 3 on
 _FILE_RIGHTS = {1: (1 << 13) - 1, 2: (1 << 14) - 1, 3: (1 << 15) - 1, 5: (1 << 16) - 1}
 READABLE = ("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/etc/ld.so.cache", "/usr/share/zoneinfo")
@@ -81,7 +81,8 @@ def python_folders() -> list[str]:
 
 def landlock_ruleset(writable: str) -> int:
     """A file descriptor of the rules: Python and the system's libraries may be read, plain files
-    in the folder `writable` be made, written and removed, and nothing else be touched.
+    in the folder `writable` be made and written, and nothing else be touched. No file can be
+    removed or renamed: one without a name would take space that nobody sees.
 
     Raises: Missing.
     """
@@ -93,7 +94,7 @@ def landlock_ruleset(writable: str) -> int:
     ruleset = _check(
         _libc.syscall(_CREATE_RULESET, attributes, ctypes.c_size_t(size), 0), "Landlock rules"
     )
-    own = _READ_FILE | _READ_DIR | _WRITE_FILE | _REMOVE_FILE | _MAKE_REG | (_TRUNCATE & handled)
+    own = _READ_FILE | _READ_DIR | _WRITE_FILE | _MAKE_REG | (_TRUNCATE & handled)
     read = _READ_FILE | _READ_DIR
     rules = [(path, read) for path in (*python_folders(), *READABLE)] + [(writable, own)]
     for path, rights in [*rules, *((path, _READ_FILE | _WRITE_FILE) for path in DEVICES)]:
@@ -111,7 +112,8 @@ def landlock_ruleset(writable: str) -> int:
 # --- seccomp: which system calls ----------------------------------------------------------------
 
 # name: (number on x86_64, on aarch64); -1: that machine has none. What is not here is refused:
-# processes, programs, sockets, signals to others, mounts, keys, tracing, modes and owners of files.
+# processes, programs, sockets, signals to others, mounts, keys, tracing, modes and owners of files,
+# and what makes room on the disk that a file's size does not tell (fallocate, unlink, rename).
 _BOTH = {
     **{"read": (0, 63), "write": (1, 64), "close": (3, 57), "fstat": (5, 80), "lseek": (8, 62)},
     **{"mmap": (9, 222), "mprotect": (10, 226), "munmap": (11, 215), "brk": (12, 214)},
@@ -130,9 +132,9 @@ _BOTH = {
     **{"getgroups": (115, 158), "getpgid": (121, 155), "getsid": (124, 156)},
     **{"exit": (60, 93), "exit_group": (231, 94), "wait4": (61, 260), "waitid": (247, 95)},
     **{"uname": (63, 160), "flock": (73, 32), "fsync": (74, 82), "fdatasync": (75, 83)},
-    **{"ftruncate": (77, 46), "fallocate": (285, 47), "getdents64": (217, 61), "getcwd": (79, 17)},
-    **{"chdir": (80, 49), "fchdir": (81, 50), "renameat": (264, 38), "renameat2": (316, 276)},
-    **{"unlinkat": (263, 35), "readlinkat": (267, 78), "newfstatat": (262, 79)},
+    **{"ftruncate": (77, 46), "getdents64": (217, 61), "getcwd": (79, 17)},
+    **{"chdir": (80, 49), "fchdir": (81, 50)},
+    **{"readlinkat": (267, 78), "newfstatat": (262, 79)},
     **{"faccessat": (269, 48), "faccessat2": (439, 439), "statx": (332, 291), "statfs": (137, 43)},
     **{"fstatfs": (138, 44), "umask": (95, 166), "fadvise64": (221, 223), "getrusage": (98, 165)},
     **{"sysinfo": (99, 179), "getrlimit": (97, 163), "setrlimit": (160, 164), "futex": (202, 98)},
@@ -142,7 +144,7 @@ _BOTH = {
     **{"membarrier": (324, 283), "restart_syscall": (219, 128), "close_range": (436, 436)},
     **{"stat": (4, -1), "lstat": (6, -1), "poll": (7, -1), "access": (21, -1), "pipe": (22, -1)},
     **{"select": (23, -1), "dup2": (33, -1), "pause": (34, -1), "alarm": (37, -1)},
-    **{"rename": (82, -1), "unlink": (87, -1), "readlink": (89, -1), "creat": (85, -1)},
+    **{"readlink": (89, -1), "creat": (85, -1)},
     **{"time": (201, -1), "arch_prctl": (158, -1), "epoll_create": (213, -1)},
     **{"epoll_wait": (232, -1), "getpgrp": (111, -1)},
 }
@@ -155,7 +157,10 @@ _OF_ITSELF = (((62, 129),), ((234, 131),), ((302, 261), 0))
 _OPEN = {"open": ((2, -1), 1), "openat": ((257, 56), 2)}
 _CLONE = (56, 220)
 _CLONE_THREAD = 0x10000
-_TRUNCATING, _TRUNCATING_READER = os.O_TRUNC | os.O_ACCMODE, os.O_TRUNC
+_NAMELESS = 0o20000000  # of O_TMPFILE, the bit that is not O_DIRECTORY's
+# Landlock before version 3 lets who has no right to write empty a file; 3 is neither of reader and
+# writer, and asks Landlock for no right at all
+_TRUNCATING, _NO_WRITER = os.O_TRUNC | os.O_ACCMODE, (os.O_TRUNC, os.O_TRUNC | os.O_ACCMODE)
 _NEWER = 424  # system calls from here on have one number everywhere; an unknown one is "not there"
 _LOAD, _AND, _EQUAL, _AT_LEAST, _ANY_BIT, _RETURN = 0x20, 0x54, 0x15, 0x35, 0x45, 0x06
 _KILL, _ALLOW, _ERRNO = 0x80000000, 0x7FFF0000, 0x00050000
@@ -193,10 +198,11 @@ def _fixed_filter() -> tuple[bytes, bytes]:
     for numbers, argument, values in _BY_VALUE.values():
         head += _branch(numbers[machine], _one_of(argument, values))
     for numbers, argument in _OPEN.values():
-        # Landlock before version 3 lets a reader empty a file
-        refuse = [_step(_AND, _TRUNCATING), _step(_EQUAL, _TRUNCATING_READER, 0, 1)]
-        ends = [_step(_RETURN, _EPERM), _step(_RETURN, _ALLOW)]
-        head += _branch(numbers[machine], [_argument(argument), *refuse, *ends])
+        steps = [_argument(argument), _step(_ANY_BIT, _NAMELESS, 0, 1), _step(_RETURN, _EPERM)]
+        steps.append(_step(_AND, _TRUNCATING))
+        for value in _NO_WRITER:
+            steps += [_step(_EQUAL, value, 0, 1), _step(_RETURN, _EPERM)]
+        head += _branch(numbers[machine], [*steps, _step(_RETURN, _ALLOW)])
     thread = [_step(_ANY_BIT, _CLONE_THREAD, 0, 1), _step(_RETURN, _ALLOW), _step(_RETURN, _EPERM)]
     head += _branch(_CLONE[machine], [_argument(0), *thread])
     tail = _step(_AT_LEAST, _NEWER, 0, 1) + _step(_RETURN, _ENOSYS) + _step(_RETURN, _EPERM)
@@ -227,6 +233,11 @@ def _seccomp() -> None:
 def die_with_parent() -> None:
     """The kernel ends this process when the one that forked it ends."""
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+
+
+def adopt_orphans() -> None:
+    """What a child of this process leaves behind becomes a child of this process."""
+    _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 def give_up_rights(ruleset: int) -> None:

@@ -4,7 +4,8 @@
 first process enters new namespaces and forks the second, which is the first one of its pid
 namespace: when it ends, the kernel ends all that is left there. The second imports what programs
 usually import and then, for each request, forks a child that gives up its rights and runs the
-program. Expected outputs never come here.
+program. At SIGTERM the first ends the second, and itself when nothing below it is left. Expected
+outputs never come here.
 
 A request is the fields of `runner.Limits` in JSON and four open files: the program, standard input,
 output and error. The files go from the one who asks to the child; this process does not read
@@ -75,10 +76,11 @@ class Warm:
 
     def answer(self, request: dict[str, Any], files: list[int]) -> dict[str, Any]:
         """Run one program; when this returns, its processes and files are gone."""
+        parent = os.getpid()
         try:
             pid = os.fork()
             if pid == 0:
-                self.child(files, request)
+                self.child(files, request, parent)
             reason = self.watch(pid, request)
             _, status, usage = os.wait4(pid, 0)
             full = os.fstat(files[2]).st_size >= request["output_bytes"]
@@ -141,7 +143,7 @@ class Warm:
         for entry in os.scandir(self.folder):
             os.unlink(entry.path)
 
-    def child(self, files: list[int], request: dict[str, Any]) -> NoReturn:
+    def child(self, files: list[int], request: dict[str, Any], parent: int) -> NoReturn:
         code = 1
         try:
             for number, file in enumerate(files[1:]):
@@ -150,6 +152,8 @@ class Warm:
                 program = text.read()
             os.setsid()
             lockdown.die_with_parent()
+            if os.getppid() != parent:  # it ended before that
+                os._exit(code)
             with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as score:
                 score.write("1000")  # should the machine run out of memory, this goes first
             os.chdir(self.folder)
@@ -165,7 +169,7 @@ class Warm:
 
     def limit(self, request: dict[str, Any]) -> None:
         limits = {
-            resource.RLIMIT_CORE: 0,
+            resource.RLIMIT_CORE: 1,  # at 0 the kernel would still start a handler of crashes
             resource.RLIMIT_CPU: int(request["cpu_s"]) + 2,  # should `watch` be stuck
             resource.RLIMIT_AS: self.base_bytes + (request["memory_mb"] << 20),
             resource.RLIMIT_FSIZE: request["output_bytes"],
@@ -199,10 +203,12 @@ def run_program(text: str) -> int:
     try:  # as an interpreter ends: threads, exit functions, what is left in the buffers
         threading._shutdown()  # type: ignore[attr-defined]
         atexit._run_exitfuncs()
-        sys.stdout.flush()
+        if sys.stdout is not None and not getattr(sys.stdout, "closed", False):
+            sys.stdout.flush()
         main.__dict__.clear()
         gc.collect()
-        written.flush()
+        with contextlib.suppress(ValueError):  # the program has closed or detached it
+            written.flush()
     except BaseException as error:
         status = _failure(error)
     with contextlib.suppress(BaseException):
@@ -211,9 +217,13 @@ def run_program(text: str) -> int:
 
 
 def _text(number: int, mode: str) -> io.TextIOWrapper:
+    """A standard stream as an interpreter makes it, with the attributes that fast readers ask."""
     raw = io.FileIO(number, mode, closefd=False)
+    raw.name = f"<{FILE_NAMES[number + 1]}>"
     buffer = io.BufferedReader(raw) if mode == "r" else io.BufferedWriter(raw)
-    return io.TextIOWrapper(buffer, encoding="utf-8", errors="surrogateescape")
+    text = io.TextIOWrapper(buffer, encoding="utf-8", errors="surrogateescape")
+    text.mode = mode  # type: ignore[misc]
+    return text
 
 
 def _failure(error: BaseException) -> int:
@@ -230,12 +240,14 @@ def _exit_status(code: Any) -> int:
 
 
 def _queued(pid: str) -> float:
-    """Seconds that the threads of a process were ready to run while others had the core."""
-    total = 0
+    """Seconds that a process was ready to run while others had the core: the most of its threads,
+    since the sum over them grows faster than the clock, by their own work alone."""
+    longest = 0
     for thread in os.listdir(f"/proc/{pid}/task"):
         with contextlib.suppress(OSError):
-            total += int(_read(f"/proc/{pid}/task/{thread}/schedstat").split()[1])
-    return total / 1e9
+            waited = int(_read(f"/proc/{pid}/task/{thread}/schedstat").split()[1])
+            longest = max(longest, waited)
+    return longest / 1e9
 
 
 def _read(path: str) -> str:
@@ -255,6 +267,20 @@ def warm_up() -> None:
     gc.freeze()  # else a child's collector touches, and so copies, every page
 
 
+def wait(pid: int) -> None:
+    """Until all processes below this one have ended; at SIGTERM the child `pid` is killed first."""
+
+    def end(*_: Any) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+    signal.signal(signal.SIGTERM, end)
+    lockdown.adopt_orphans()
+    with contextlib.suppress(ChildProcessError):
+        while True:
+            os.wait()
+
+
 def main() -> None:
     # the lowest free number: a child closes what is below a limit, and this must be among it
     given = int(sys.argv[1])
@@ -268,7 +294,7 @@ def main() -> None:
         pid = os.fork()
         if pid:
             connection.close()
-            os.waitpid(pid, 0)
+            wait(pid)
             return
         lockdown.die_with_parent()
         warm = Warm(connection, folder, namespaces)

@@ -98,7 +98,7 @@ class _Slot:
 
     def end(self) -> None:
         self.socket.close()
-        self.process.kill()  # the kernel ends what it has started
+        self.process.terminate()  # it ends when all that it has started has
         self.process.wait()
         shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -152,7 +152,7 @@ class Sandbox:
         with self._lock:
             self._closed = True
             for slot in self._living:
-                slot.process.kill()
+                slot.process.terminate()
         idle = [self._slots.get() for _ in range(self._count)]
         for found in idle:
             if found is not None:
@@ -166,7 +166,7 @@ class Sandbox:
         with self._lock:
             self._living.add(slot)
             if self._closed:
-                slot.process.kill()
+                slot.process.terminate()
         return slot
 
     def _end(self, slot: _Slot) -> None:
@@ -191,7 +191,7 @@ def _run(answer: dict[str, Any], files: list[int], limits: Limits) -> Run:
     error = "" if code < 0 and status is not Status.RUNTIME_ERROR else lines.strip()
     error = error.splitlines()[-1].strip() if error else ""
     if code and not error and status is Status.RUNTIME_ERROR:
-        error = signal.Signals(-code).name if code < 0 else f"exit status {code}"
+        error = f"exit status {code}" if code > 0 else f"signal {-code}: {signal.strsignal(-code)}"
     return Run(status, stdout, error, answer["seconds"])
 
 

@@ -126,16 +126,20 @@ def test_a_pickle_of_anything_but_a_text_is_refused(value, tmp_path, monkeypatch
 
 def test_only_a_codeforces_problem_that_its_tests_decide_has_an_answer():
     tests = [{"input": "1", "output": "2"}]
-    found = Problem.of(codeforces(tests, True, None, "stdio", 1500, 2.0))
+    found = Problem.of(codeforces(tests, True, None, "stdio", None, 1500, 2.0))
     assert (found.inputs, found.outputs, found.time_limit_s) == (("1",), ("2",), 6.0)
     for cut in (
-        (None, True, None, "stdio", 1500, 2.0),
-        (tests, False, None, "stdio", 1500, 2.0),
-        (tests, True, "def check(): ...", "stdio", 1500, 2.0),
-        (tests, True, None, "file", 1500, 2.0),
-        (tests, True, None, "stdio", None, 2.0),
+        (None, True, None, "stdio", None, 1500, 2.0),
+        (tests, False, None, "stdio", None, 1500, 2.0),
+        (tests, True, "def check(): ...", "stdio", None, 1500, 2.0),
+        (tests, True, None, "file", None, 1500, 2.0),
+        (tests, True, None, "stdio", "Ask with ?", 1500, 2.0),
+        (tests, True, None, "stdio", None, None, 2.0),
     ):
         assert codeforces(*cut) is None
+    unlimited = codeforces(tests, True, None, "stdio", None, 1500, None)
+    assert Problem.of(unlimited).time_limit_s == 6.0
+    assert "Time limit" not in statement("Sums", "Add.", "", "", None, None)
 
 
 def test_a_codeforces_statement_has_all_its_parts():

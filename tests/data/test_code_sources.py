@@ -65,6 +65,7 @@ def test_codeforces_keeps_rated_problems_that_tests_decide(built, tmp_path):
         "input_format": "I",
         "output_format": "O",
         "note": None,
+        "interaction_format": None,
     }
     row |= {"official_tests": [{"input": "1", "output": "2"}], "official_tests_complete": True}
     row |= {"generated_checker": None, "input_mode": "stdio", "rating": 1500, "time_limit": 2.0}
@@ -72,9 +73,10 @@ def test_codeforces_keeps_rated_problems_that_tests_decide(built, tmp_path):
         row | {"id": "1/A"},
         row | {"id": "1/B", "rating": None},
         row | {"id": "1/C", "generated_checker": "print(1)"},
+        row | {"id": "1/D", "interaction_format": "Print a query."},
     ]
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "cf.parquet")
-    (only,) = built("codeforces", "cf.parquet", 3)
+    (only,) = built("codeforces", "cf.parquet", 4)
     assert only["extra_info"]["rating"] == 1500 and only["extra_info"]["id"] == "1/A"
     assert "T\n\nD" in only["prompt"][-1]["content"]
     assert Problem.of(only["reward_model"]["ground_truth"]).time_limit_s == 6.0

@@ -4,20 +4,14 @@ import json
 from dataclasses import replace
 
 import pytest
-from transformers import AutoTokenizer
 
 from common.config import recipe_folder
 from common.evaluation import generation
-from common.results.record import compute_metrics
 from common.rewards import arithmetic_chain
 from common.rewards.registry import get_grader
 from common.rewards.verdict import Grader, Outcome, Verdict
-from common.sandbox import runner
 from common.stages.prepare_model import SPECIAL, build_model, character_tokenizer
-from data import code_problems
 from data.arithmetic_chain import build
-from data.code_problems import KINDS
-from data.micro_task import Draws
 from data.parquet import PROMPT_COLUMNS, read_parquet
 
 pytestmark = pytest.mark.component
@@ -165,50 +159,6 @@ def test_the_stop_token_ends_a_response_and_is_not_shown(spec, tmp_path, monkeyp
     monkeypatch.setattr(generation, "stop_ids", lambda *_: [])
     result = generation.evaluate_benchmark(spec, "test", tmp_path / "test.jsonl")
     assert result["truncated"] == 1.0
-
-
-@pytest.mark.sandbox
-def test_code_is_run_and_rated(model, spec, tmp_path, monkeypatch):
-    """Generated problems through data, prompts, grader, counts and metrics; scripted responses."""
-    sizes = {"train": 2, "validation": 2, "test": 8, "sft": 2, "tests_each": 3}
-    code_problems.build(tmp_path / "code", 1, template="livecodebench", **sizes)
-    file = tmp_path / "code/test.parquet"
-    rows = read_parquet(file, PROMPT_COLUMNS)
-    asked = " ".join(turn["content"] for turn in rows[0]["prompt"])
-    assert "expert Python programmer" in asked and "```python" in asked
-    problems = Draws(
-        code_problems.draw, hash, code_problems.HELD_OUT_SEED, 1, train=2, validation=2, test=8
-    ).splits["test"]
-    texts = [
-        code_problems.respond(p, right)
-        for p in problems
-        for right in (KINDS[p.kind].rating < 1300, p.function)
-    ]
-
-    class Tokenizer:
-        eos_token_id = 1
-
-        def apply_chat_template(self, *_, **__):
-            return [1]
-
-        def decode(self, ids, **_):
-            return texts[ids[0]]
-
-    spoken = [(i, [i], "stop") for i in reversed(range(len(texts)))]
-    monkeypatch.setitem(generation.ENGINES, "scripted", lambda *_: iter(spoken))
-    monkeypatch.setattr(AutoTokenizer, "from_pretrained", lambda *_, **__: Tokenizer())
-    benchmark = {"file": str(file), "samples": 2, "grader": "code"}
-    spec |= {"engine": "scripted", "benchmarks": {"code": benchmark}}
-    found = generation.evaluate_benchmark(spec, "code", tmp_path / "code.jsonl")["problems"]
-    assert found["r"] == [KINDS[p.kind].rating for p in problems]
-    assert found["c"] == [int(KINDS[p.kind].rating < 1300) + p.function for p in problems]
-    assert "u" not in found and 0 < sum(found["c"]) < 16
-    said = responses(tmp_path / "code.jsonl")
-    assert [said[key]["response"] for key in sorted(said)] == texts
-    metrics = compute_metrics({"code": found})
-    low, high = metrics["code/elo"]["ci95"]
-    assert low < metrics["code/elo"]["mean"] < high
-    runner.close()
 
 
 def test_stop_ids_come_from_tokenizer_and_generation_config(model, tmp_path):

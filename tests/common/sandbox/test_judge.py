@@ -1,6 +1,7 @@
 """Verdicts of tests: how outputs are compared, how functions are called, and hostile values."""
 
 import json
+import tracemalloc
 
 import pytest
 
@@ -38,6 +39,7 @@ def verdicts(solution, gold, sandbox):
         ("1\n2", "1 2", False),
         ("1\n\n2", "1\n2", False),
         ("1 2", "1 2 3", False),
+        ("1 2 3", "1.0 2", False),
         ("yes", "YES", False),
         ("nan", "NaN", False),
         ("sNaN", "1", False),
@@ -48,6 +50,16 @@ def verdicts(solution, gold, sandbox):
 )
 def test_outputs_are_compared_as_livecodebench_does(printed, expected, same):
     assert same_output(printed, expected) is same
+
+
+def test_a_comparison_takes_no_more_room_than_the_outputs():
+    lines, numbers = "12\n" * 300_000, "12 " * 300_000
+    tracemalloc.start()
+    try:
+        assert not same_output(lines, "12") and not same_output(numbers, "12 13")
+        assert tracemalloc.get_traced_memory()[1] < 3_000_000
+    finally:
+        tracemalloc.stop()
 
 
 def test_values_are_compared_as_json():
@@ -75,6 +87,9 @@ FUNCTIONS = {
     "def add(a, b): return str(sum(a) + b)": WRONG,
     "def add(a, b): return (sum(a) + b,)": WRONG,
     "def add(a, b): return None": WRONG,
+    "def add(a, b): return sum(a) + b\nif __name__ == '__main__': add(input(), 1)": PASSED,
+    "from __future__ import annotations\nfrom dataclasses import dataclass\n@dataclass\n"
+    "class P:\n    x: list\ndef add(a, b): return sum(P(a).x) + b": PASSED,
     "def add(a): return 6": ERROR,
     "def other(a, b): return sum(a) + b": ERROR,
     # in the process of LiveCodeBench's runner this one is right

@@ -1,5 +1,6 @@
 """The sandbox of this machine: what programs get, what they cannot, and what stays of them."""
 
+import contextlib
 import os
 import signal
 import socket
@@ -13,7 +14,7 @@ import psutil
 import pytest
 
 from common.config import ROOT
-from common.sandbox import lockdown, runner
+from common.sandbox import lockdown, process, runner
 from common.sandbox.runner import Limits, Sandbox, Status
 from tests.hostile import HOSTILE, LIMITS, fill, left
 
@@ -67,6 +68,13 @@ def test_a_signal_sent_by_a_program_would_have_worked(tmp_path):
         ("import threading; threading.Thread(target=print, args=('late',)).start()", "late\n"),
         ("import atexit; atexit.register(print, 'bye'); print('hi')", "hi\nbye\n"),
         ("f = open(1, 'w', closefd=False); f.write('unclosed')", "unclosed"),
+        (
+            "print(sys.stdin.mode, sys.stdin.name, sys.stdout.mode, sys.stdout.name)",
+            "r <stdin> w <stdout>\n",
+        ),
+        ("print(1); sys.stdout.close()", "1\n"),
+        ("print(1, flush=True); sys.stdout = None", "1\n"),
+        ("import io; sys.stdout = io.TextIOWrapper(sys.stdout.detach()); print(1)", "1\n"),
         ("open('mine', 'w').write('x'); print(open('mine').read())", "x\n"),
         ("print(1); sys.exit()", "1\n"),
         (
@@ -120,6 +128,7 @@ def test_a_lost_process_is_replaced_and_nothing_is_left(tmp_path, monkeypatch):
 
 
 def test_a_call_in_flight_fails_when_the_sandbox_is_closed():
+    before = set(psutil.Process().children())
     made, found = Sandbox(1), []
 
     def call():
@@ -129,10 +138,14 @@ def test_a_call_in_flight_fails_when_the_sandbox_is_closed():
             found.append(str(error))
 
     made.run("", "", LIMITS)
+    (around,) = set(psutil.Process().children()) - before
     threads = [threading.Thread(target=call) for _ in range(2)]
     for thread in threads:
         thread.start()
+    while len(below := around.children(recursive=True)) < 2:
+        pass
     made.close()
+    assert not any(process.is_running() for process in below)
     for thread in threads:
         thread.join(timeout=30)
     assert found == ["the sandbox is closed"] * 2
@@ -187,6 +200,38 @@ def test_no_descriptor_of_the_sandbox_is_left_however_high_it_was():
         made.close()
         for file in many:
             os.close(file)
+
+
+def test_an_older_landlock_lets_no_program_empty_a_file(tmp_path, monkeypatch):
+    """Its first version has no right for that; seccomp refuses all ways but a writer's."""
+    victim, folder = tmp_path / "victim", tmp_path / "folder"
+    victim.write_text("alive")
+    folder.mkdir()
+    monkeypatch.setattr(lockdown, "landlock_version", lambda: 1)
+    ruleset = lockdown.landlock_ruleset(str(folder))
+    pid = os.fork()
+    if pid == 0:
+        try:
+            lockdown.give_up_rights(ruleset)
+            for mode in (os.O_RDONLY, os.O_WRONLY, os.O_RDWR, os.O_ACCMODE):
+                with contextlib.suppress(PermissionError):
+                    os.open(victim, mode | os.O_TRUNC)
+            os.open("mine", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, dir_fd=os.open(folder, 0))
+        except BaseException:
+            os._exit(1)
+        os._exit(0)
+    assert os.waitpid(pid, 0)[1] == 0
+    assert victim.read_text() == "alive" and (folder / "mine").exists()
+
+
+def test_threads_that_wait_for_a_core_at_once_wait_once(monkeypatch):
+    """Their sum is what a program with many threads makes of its own work."""
+    seconds = {"7": 1, "8": 3, "9": 2}
+    monkeypatch.setattr(os, "listdir", lambda _: list(seconds))
+    monkeypatch.setattr(
+        process, "_read", lambda path: f"0 {seconds[path.split('/')[4]]}000000000 5"
+    )
+    assert process._queued("7") == 3.0
 
 
 def test_limits_follow_the_time_limit():
