@@ -12,6 +12,7 @@ import signal
 import sys
 from collections.abc import Callable
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from common.console import fail, say
@@ -67,8 +68,12 @@ def parser() -> argparse.ArgumentParser:
     where = "RECIPE[/SCALE][/VARIANT], a record's file or a run's folder"
     diff.add_argument("a", help=where)
     diff.add_argument("b", help="the same, or `paper`: the paper's setting of A's recipe")
+    text = "A finished run's model as a Hugging Face folder: checked, and with a model card."
+    export = verbs.add_parser("export", help=text, description=text)
+    export.add_argument("run", metavar="RUN", help="runs/<recipe>/<scale>/<variant>/seed<k>")
+    export.add_argument("--to", type=Path, metavar="FOLDER", help="default: RUN/export")
     text = "Versions, GPUs, Ray, disk, hub: a report to paste into an issue, within five seconds."
-    for sub in (diff, verbs.add_parser("doctor", help=text, description=text)):
+    for sub in (diff, export, verbs.add_parser("doctor", help=text, description=text)):
         sub.add_argument("--json", action="store_true", help="print JSON on standard output")
     sweep = verb("sweep", "Train one key at several values (key=a,b,c); score on validation.")
     sweep.epilog = "The score is the mean of the last two validations; the test set is not read."
@@ -132,6 +137,7 @@ def _verb(name: str) -> Callable[[argparse.Namespace], int]:
         "verify": verify,
         "fork": fork,
         "diff": diff,
+        "export": export,
         "doctor": doctor,
         "sweep": sweep,
         "data": data,
@@ -239,6 +245,18 @@ def diff(arguments: argparse.Namespace) -> int:
         print(json.dumps([asdict(d) for d in found], indent=2))
     else:
         show(a, b, found, Console(width=None if sys.stdout.isatty() else 140))
+    return 0
+
+
+def export(arguments: argparse.Namespace) -> int:
+    from common.export import export as write
+    from common.runs import relative
+
+    folder, found = write(arguments.run, arguments.to)
+    if arguments.json:
+        print(json.dumps(asdict(found), indent=2))
+    say(f"export: {found.line}")
+    say(f"export: {relative(folder.absolute())}; its README.md is the model card")
     return 0
 
 

@@ -102,7 +102,7 @@ def execute(run: RunConfig, argv: list[str], fresh: bool) -> Path:
 def set_aside(run: RunConfig) -> None:
     """Rename what this run made before; nothing is deleted."""
     stamp = time.strftime("%Y%m%d-%H%M%S")
-    for name in ("train", "evaluate", "record"):
+    for name in ("train", "evaluate", "record", "export"):
         path = run.run_dir / name
         if path.exists():
             path.rename(run.run_dir / f"{name}.before-{stamp}")

@@ -21,6 +21,7 @@ ANALYSES = {  # name: (module, from saved responses or from records, help)
     "tokens": ("words", True, "reward of responses with and without a thinking word"),
     "languages": ("languages", True, "Chinese in responses, and the reward of mixed ones"),
     "forks": ("forks", True, "entropy of each token, and connectives among those of high entropy"),
+    "health": ("health", False, "signs of an unhealthy training: KL, gradients, entropy, length"),
     "habits": ("habits", False, "the four habits over training, published curves behind"),
     "mediation": ("mediation", True, "does a habit's count predict accuracy; counters compared"),
     "styles": ("styles", False, "length, code and reflection in responses over training"),

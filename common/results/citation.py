@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -15,19 +16,25 @@ def paper_bibtex(recipe: Path) -> str:
     return path.read_text(encoding="utf-8") if path.is_file() else ""
 
 
+def software() -> dict[str, Any]:
+    """What `CITATION.cff` says of this project."""
+    return yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+
+
 def own_bibtex(recipe: str, finished: list[str], commits: list[str]) -> str:
     """The entry for our results of one recipe.
 
     Args: finished: when each record was (ISO 8601); commits: of the code that made them.
     """
-    software = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    cited = software()
     # braces keep BibTeX from taking a group's name for a person's
-    authors = " and ".join(f"{{{author['name']}}}" for author in software["authors"])
-    code = f"{len(finished)} records; code at commit {', '.join(commits)}"
+    authors = " and ".join(f"{{{author['name']}}}" for author in cited["authors"])
+    count = f"{len(finished)} record{'s' if len(finished) > 1 else ''}"
+    code = f"{count}; code at commit {', '.join(commits)}"
     fields = {
-        "title": f"{{{software['title']}}}: {recipe}",
+        "title": f"{{{cited['title']}}}: {recipe}",
         "author": authors,
-        "version": software["version"],
+        "version": cited["version"],
         "year": max(finished)[:4] if finished else None,
         "note": code if finished else None,
     }

@@ -17,6 +17,7 @@ import numpy as np
 
 from common.evaluation.elo import elo_rating
 from common.evaluation.pass_at_k import pass_at_k
+from common.health import STATES, WARNED, Health
 from common.results import seal
 from common.results.provenance import sha256_json
 from common.results.statistics import mean_interval, seed_interval
@@ -140,6 +141,7 @@ class Record:
     metrics: dict[str, Metric]
     problems: dict[str, Problems]
     curves: Curves
+    health: dict[str, Health] | None = None  # by sign; null in records from before it was watched
     sha256: str | None = None  # of all the rest; set by `write`
 
 
@@ -216,6 +218,9 @@ def validate(record: dict[str, Any]) -> None:
     for name, counts in parsed.problems.items():
         _check_counts(f"{where}.problems.{name}", counts)
     _check_curves(f"{where}.curves", parsed.curves)
+    for sign, found in (parsed.health or {}).items():
+        if found.state not in STATES or bool(found.warnings) != (found.state == WARNED):
+            _refuse(where, f"health.{sign}", f"{found.state!r}, {len(found.warnings)} warnings")
     if sha256_json(record["config"]) != parsed.config_sha256:
         _refuse(where, "config_sha256", "is not the hash of `config`; the file was edited")
     for name, metric in parsed.metrics.items():

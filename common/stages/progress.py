@@ -1,14 +1,19 @@
-"""Follow a trainer's metrics file: a line for each step, and a bar where there is a terminal."""
+"""Follow a trainer's metrics file: a line for each step, and a bar where there is a terminal.
+
+The signs of an unhealthy training are watched on the way (common/health.py).
+"""
 
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from common.console import console, say
+from common.health import Watch
 
 
 class NewLines:
@@ -31,22 +36,34 @@ class NewLines:
 
 
 def step_metrics(line: str) -> tuple[int, dict[str, Any]]:
-    """(step, metrics) of a line of verl's `file` logger, `{"step": n, "data": {...}}`."""
+    """(step, metrics) of a line of verl's `file` logger, `{"step": n, "data": {...}}`.
+
+    It writes null for a number that is not finite, and leaves out what was not measured.
+    """
     record = json.loads(line)
-    return int(record["step"]), record["data"]
+    data = {key: math.nan if value is None else value for key, value in record["data"].items()}
+    return int(record["step"]), data
 
 
 class Follower:
-    """Shows new lines of a metrics file as they appear.
+    """Shows new lines of a metrics file as they appear, and warns of what is unhealthy in them.
 
-    `columns`: short name to print -> metric key. `every`: print each n-th step's line.
+    `columns`: short name to print -> metric key. `every`: print each n-th step's line. `health`: a
+    watch that has seen the steps before, where there were some.
     """
 
     def __init__(
-        self, title: str, path: Path, total: int, columns: dict[str, str], every: int | None = None
+        self,
+        title: str,
+        path: Path,
+        total: int,
+        columns: dict[str, str],
+        every: int | None = None,
+        health: Watch | None = None,
     ) -> None:
         self.title, self.total, self.columns = title, total, columns
         self.every = every or max(1, total // 10)
+        self.health = health or Watch()
         self._lines = NewLines(path)
         self._bar = Progress(
             TextColumn("{task.description}"),
@@ -69,7 +86,10 @@ class Follower:
     def poll(self) -> None:
         """Print what has been logged since the last call."""
         for line in self._lines.read():
-            self._show(*step_metrics(line))
+            step, data = step_metrics(line)
+            self._show(step, data)
+            for warning in self.health.see(step, data):
+                say(f"warning: {self.title}: {warning}")
 
     def _show(self, step: int, data: dict[str, Any]) -> None:
         self._bar.update(self._task, completed=step)

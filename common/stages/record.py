@@ -12,10 +12,12 @@ import pyarrow.parquet as pq
 from common.config import ROOT, RunConfig
 from common.console import say
 from common.fork import forked_from
+from common.health import Health, Watch, as_json
 from common.results import plots, provenance
 from common.results import record as records
 from common.rewards.rule import KEY, Rules
 from common.runs import STAGE_FILE, read_json, relative
+from common.stages.progress import step_metrics
 from common.stages.rejection import NAME
 from common.stages.reward import benchmark_rules
 from common.stages.train import read_attempts, read_metrics
@@ -30,12 +32,15 @@ CURVES = (
     "token_selection/",
     "critic/score/mean",
     "critic/vf_",
+    "critic/grad_norm",
     "response_length/mean",
     "response_length/clip_ratio",
+    "response_length/max",
     "prompt_length/mean",
     "val-core/",
     "training/rollout_",
     "train/loss",
+    "train/grad_norm",
     "rejection/",
     "timing_s/step",
     "timing_s/gen",
@@ -111,7 +116,16 @@ def build_record(run: RunConfig, run_dir: Path) -> dict[str, Any]:
         "metrics": records.compute_metrics(problems),
         "problems": problems,
         "curves": curves,
+        "health": as_json(watched(run, run_dir / "train" / "metrics.jsonl")),
     }
+
+
+def watched(run: RunConfig, path: Path) -> dict[str, Health]:
+    """The signs of an unhealthy training in a metrics file, also in what the curves leave out."""
+    watch = Watch(run.get("data.max_response_length"))
+    for _, line in sorted(read_metrics(path).items()):
+        watch.see(*step_metrics(line))
+    return watch.summary()
 
 
 def trained_tokens(run: RunConfig, run_dir: Path, curves: dict[str, Any]) -> dict[str, int]:

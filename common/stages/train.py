@@ -13,6 +13,7 @@ from typing import Any
 
 from common.config import ROOT, STEPS_KEY, RunConfig, leaves
 from common.console import say
+from common.health import Watch
 from common.process import environment, run_child, settings
 from common.results import provenance
 from common.runs import (
@@ -26,7 +27,7 @@ from common.runs import (
     write_json,
 )
 from common.stages.loggers import OWN, Loggers
-from common.stages.progress import Follower
+from common.stages.progress import Follower, step_metrics
 from common.stages.reward import reward_sources
 from common.stages.services import complete_paths, service_inputs, services
 
@@ -87,7 +88,10 @@ def train(run: RunConfig, run_dir: Path, data: Path, start: Path, argv: list[str
     drop_checkpoints(folder, resume, run.get("trainer.max_actor_ckpt_to_keep"))
     keep = {step: line for step, line in logged.items() if step <= resume} if resume else {}
     write_metrics(folder / "metrics.jsonl", keep)
-    launch(run, run_dir, folder, steps, resume)
+    health = Watch(run.get("data.max_response_length"))
+    for line in keep.values():
+        health.see(*step_metrics(line))
+    launch(run, run_dir, folder, steps, resume, health)
     merge_attempt(folder)
     if steps not in read_metrics(folder / "metrics.jsonl") or not exported.exists():
         raise ValueError(
@@ -95,6 +99,7 @@ def train(run: RunConfig, run_dir: Path, data: Path, start: Path, argv: list[str
             f"trainer.save_freq is too small (see {relative(folder / 'log.txt')})"
         )
     finish_stage(folder, inputs, sum(a["seconds"] for a in read_attempts(folder)))
+    say(f"train: health: {health.line()}")
     return exported
 
 
@@ -151,7 +156,9 @@ def refuse_other_run(folder: Path, inputs: dict[str, Any]) -> None:
         )
 
 
-def launch(run: RunConfig, run_dir: Path, folder: Path, steps: int, resume: int) -> None:
+def launch(
+    run: RunConfig, run_dir: Path, folder: Path, steps: int, resume: int, health: Watch
+) -> None:
     """One attempt of verl's trainer, from scratch or from checkpoint `resume`."""
     scratch = make_scratch(folder)
     config = {k: v for k, v in run.config.items() if k not in ("recipe", "scale", "variant")}
@@ -198,7 +205,8 @@ def launch(run: RunConfig, run_dir: Path, folder: Path, steps: int, resume: int)
     command += ["--config-name", "config", f"hydra.run.dir={folder}", "hydra.output_subdir=null"]
     before = read_attempts(folder) if resume else []
     write_json(folder / "attempts.json", [*before, {"step": resume, "started": time.time()}])
-    follower = Follower(f"train {run.label}", folder / "attempt.jsonl", steps, COLUMNS)
+    title, attempt = f"train {run.label}", folder / "attempt.jsonl"
+    follower = Follower(title, attempt, steps, COLUMNS, health=health)
     loggers = Loggers(run.get("trainer.logger"), folder, env)
 
     try:

@@ -32,7 +32,7 @@ def errors(done):
 def test_help_names_every_verb_and_example():
     text = command("--help").stdout
     verbs = ("run", "check", "table", "claims", "plot", "sweep", "analyse", "verify", "fork")
-    for word in (*verbs, "diff", "doctor", "scale=node8", "seed=1,2,3"):
+    for word in (*verbs, "diff", "doctor", "export", "scale=node8", "seed=1,2,3"):
         assert word in text
 
 

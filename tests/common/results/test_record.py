@@ -37,6 +37,14 @@ def test_tokens_are_the_mean_over_problems_of_a_response() -> None:
     assert "test/response_tokens" not in records.compute_metrics({"test": counts | {"t": None}})
 
 
+def test_a_summary_of_health_agrees_with_its_warnings(make_record: Make) -> None:
+    fine = {"state": "healthy", "logged": 30, "warnings": []}
+    records.validate(make_record(health={"entropy": fine}))
+    for wrong in ({"state": "warned"}, {"state": "splendid"}, {"seen": 1}):
+        with pytest.raises(ValueError, match="record.health.entropy"):
+            records.validate(make_record(health={"entropy": fine | wrong}))
+
+
 def test_problems_with_ratings_give_an_elo(make_record: Make) -> None:
     made = make_record()
     counts = {"id": ["a", "b", "c"], "n": [8] * 3, "c": [8, 4, 0], "r": [1000.0, 1500.0, 2000.0]}
