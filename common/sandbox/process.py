@@ -4,8 +4,8 @@
 first process enters new namespaces and forks the second, which is the first one of its pid
 namespace: when it ends, the kernel ends all that is left there. The second imports what programs
 usually import and then, for each request, forks a child that gives up its rights and runs the
-program. At SIGTERM the first ends the second, and itself when nothing below it is left. Expected
-outputs never come here.
+program. At SIGTERM the first ends the second; when nothing below it is left, it removes the folder.
+Expected outputs never come here.
 
 A request is the fields of `runner.Limits` in JSON and four open files: the program, standard input,
 output and error. The files go from the one who asks to the child; this process does not read
@@ -25,6 +25,7 @@ import os
 import random
 import resource
 import select
+import shutil
 import signal
 import socket
 import sys
@@ -295,6 +296,7 @@ def main() -> None:
         if pid:
             connection.close()
             wait(pid)
+            shutil.rmtree(folder, ignore_errors=True)  # who asked may be gone
             return
         lockdown.die_with_parent()
         warm = Warm(connection, folder, namespaces)
@@ -311,8 +313,6 @@ def main() -> None:
     os.close(why)
     send(connection, {"namespaces": namespaces, "landlock": lockdown.landlock_version()})
     warm.serve()
-    with contextlib.suppress(OSError):
-        os.rmdir(folder)
 
 
 if __name__ == "__main__":

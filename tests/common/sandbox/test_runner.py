@@ -172,6 +172,18 @@ def test_when_the_parent_is_killed_the_sandbox_ends_with_its_program_and_folder(
     assert list(Path(tmp_path).iterdir()) == []
 
 
+def test_when_the_parent_is_killed_before_the_sandbox_is_warm_its_folder_goes_too(tmp_path):
+    code = "from common.sandbox.runner import Limits, Sandbox\nSandbox(1).run('', '', Limits.of(1))"
+    env = os.environ | {"TMPDIR": str(tmp_path)}
+    parent = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, env=env)
+    while not (children := psutil.Process(parent.pid).children()):
+        pass
+    parent.kill()
+    parent.wait()
+    assert psutil.wait_procs(children, timeout=60)[1] == []
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_nothing_of_one_program_is_in_the_memory_of_the_next(sandbox):
     """Not the text of a program, what it read, or what it wrote (of a right one: the answer)."""
     secret = "x".join(["only", "here"])
