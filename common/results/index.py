@@ -1,15 +1,20 @@
-"""`results/README.md`: every headline claim of every recipe on one line."""
+"""`results/README.md`: every headline claim of every recipe on one line; and those that were
+measured in the table of the front page, README.md, between two markers."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from common.results.claims import NOT_RUN, Verdict
+from common.results.page import tally
 from common.results.rows import Estimate
-from common.results.tables import Report, Source, estimate_text, markdown, seeds_text
+from common.results.tables import Report, estimate_text, markdown, seeds_text, sources_of
 
 HEAD = "claim | paper | ours (95 % CI) | verdict | seeds | records | date"
 LINE = "<br>"  # between the scales of one claim
+FRONT_HEAD = "recipe | claim | paper | ours (95 % CI) | verdict"
+BLOCK = re.compile(r"(<!-- claims: [^\n]* -->\n).*?(<!-- /claims -->)", re.DOTALL)
 INTRO = """\
 # Results
 
@@ -33,6 +38,40 @@ def render(reports: Sequence[Report]) -> str:
     return "\n".join(parts)
 
 
+def filled(front: str, reports: Sequence[Report]) -> str:
+    """The text of README.md with its table written anew; as it is where it has no markers."""
+    return BLOCK.sub(lambda found: f"{found[1]}\n{_front(reports)}\n{found[2]}", front)
+
+
+def _front(reports: Sequence[Report]) -> str:
+    ordered = sorted(reports, key=lambda r: r.recipe)
+    headlines = [(r, v) for r in ordered for v in r.verdicts if v.claim.headline]
+    judged = [(r, v) for r, v in headlines if v.seeds]
+    claims = {(r.recipe, v.claim.id) for r, v in headlines}
+    waiting = claims - {(r.recipe, v.claim.id) for r, v in judged}
+    lines = [
+        [
+            f"[{report.recipe}](results/{report.recipe}/README.md)",
+            f"{v.claim.text} ({v.claim.source})",
+            _printed(v),
+            f"{v.scale}: {_ours(v)}",
+            v.text.replace(v.result, f"**{v.result}**").rpartition("; ")[2],
+        ]
+        for report, v in judged
+    ]
+    scales = dict.fromkeys(v.scale for _, v in judged)
+    counts = "; ".join(f"at {s}: {tally([v for _, v in judged if v.scale == s])}" for s in scales)
+    names = [f"{r.recipe} ({n})" for r in ordered if (n := _count(waiting, r.recipe))]
+    parts = [f"Of {len(claims)} headline claims {len(claims) - len(waiting)} are measured; {counts}.\n"]
+    parts += [markdown(FRONT_HEAD, lines)] if lines else []
+    parts += [f"Not run: {', '.join(names)}.\n"] if names else []
+    return "\n".join(parts)
+
+
+def _count(claims: set[tuple[str, str]], recipe: str) -> int:
+    return sum(name == recipe for name, _ in claims)
+
+
 def _lines(report: Report) -> list[list[str]]:
     claims = dict.fromkeys(v.claim.id for v in report.verdicts if v.claim.headline)
     return [_cells(report, [v for v in report.verdicts if v.claim.id == c]) for c in claims]
@@ -42,13 +81,12 @@ def _cells(report: Report, verdicts: Sequence[Verdict]) -> list[str]:
     """One claim: the scales that measured it, and those that could."""
     claim = verdicts[0].claim
     judged = [v for v in verdicts if v.seeds]
-    printed = "not printed" if claim.paper.value is None else f"{claim.paper.value:g}"
     ours = [f"{v.scale}: {_ours(v)}" for v in verdicts] if judged else [NOT_RUN]
-    sources = list(dict.fromkeys(s for v in judged for s in _sources(report, v)))
+    sources = list(dict.fromkeys(s for v in judged for s in sources_of(report, v)))
     ids = [f"[`{s.id}`]({report.recipe}/{s.path})" for s in sources]
     return [
         f"{claim.text} ({claim.source})",
-        printed,
+        _printed(verdicts[0]),
         LINE.join(ours),
         LINE.join(v.text for v in judged) or NOT_RUN,
         LINE.join(seeds_text(v.seeds) for v in judged) or "0",
@@ -63,8 +101,6 @@ def _ours(verdict: Verdict) -> str:
     return estimate_text(Estimate(verdict.value, verdict.interval, verdict.over))
 
 
-def _sources(report: Report, verdict: Verdict) -> list[Source]:
-    """The records that a verdict is computed from."""
-    arms = verdict.claim.parsed.arms
-    paths = {f"{verdict.scale}/{arm}-seed{seed}.json" for arm in arms for seed in verdict.seeds}
-    return [source for source in report.sources if source.path in paths]
+def _printed(verdict: Verdict) -> str:
+    printed = verdict.claim.paper.value
+    return "not printed" if printed is None else f"{printed:g}"

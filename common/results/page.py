@@ -115,26 +115,34 @@ def _claims(report: Report) -> str:
 
 
 def _in_short(report: Report) -> str:
-    """Of each scale that ran, one line an arm: the scores that the claims measure."""
     parts = []
     for scale in ran(report):
-        rows = [r for r in report.rows if r.scale == scale]
-        scores = [k for k in _scores(report, scale) if any(_key(r) == k and r.ours for r in rows)]
-        scores = scores[:COLUMNS]
-        arms = dict.fromkeys(r.variant for r in rows if r.ours and _key(r) in scores)
-        named = [metric_text(*key) for key in scores]
-        printed = scores[:1] if any(r.paper for r in rows if _key(r) in scores[:1]) else []
-        head = ["variant", *(f"paper: {metric_text(*key)}" for key in printed), *named, "seeds"]
-        lines = []
-        for arm in arms:
-            mine = {_key(r): r for r in rows if r.variant == arm}
-            some = [mine[key] for key in scores if key in mine]
-            first = [paper_text(mine[key].paper) if key in mine else "-" for key in printed]
-            ours = [row_cells(mine[key], links)[3] if key in mine else "-" for key in scores]
-            lines.append([arm, *first, *ours, seeds_text(max((r.seeds for r in some), key=len))])
+        printed, head, lines = in_short(report, scale)
         note = "" if scale.startswith(PAPER_SCALE) else "; the paper's numbers are of its own scale"
         parts.append(f"At {scale}{note if printed else ''}:\n\n{markdown(' | '.join(head), lines)}")
     return "\n".join(parts) or NOT_RUN + "\n"
+
+
+def in_short(report: Report, scale: str) -> tuple[bool, list[str], list[list[str]]]:
+    """Of a scale that ran, one line an arm: the scores that the claims measure.
+
+    Returns: whether a column has the paper's numbers, the head, the lines.
+    """
+    rows = [r for r in report.rows if r.scale == scale]
+    scores = [k for k in _scores(report, scale) if any(_key(r) == k and r.ours for r in rows)]
+    scores = scores[:COLUMNS]
+    arms = dict.fromkeys(r.variant for r in rows if r.ours and _key(r) in scores)
+    named = [metric_text(*key) for key in scores]
+    printed = scores[:1] if any(r.paper for r in rows if _key(r) in scores[:1]) else []
+    head = ["variant", *(f"paper: {metric_text(*key)}" for key in printed), *named, "seeds"]
+    lines = []
+    for arm in arms:
+        mine = {_key(r): r for r in rows if r.variant == arm}
+        some = [mine[key] for key in scores if key in mine]
+        first = [paper_text(mine[key].paper) if key in mine else "-" for key in printed]
+        ours = [row_cells(mine[key], links)[3] if key in mine else "-" for key in scores]
+        lines.append([arm, *first, *ours, seeds_text(max((r.seeds for r in some), key=len))])
+    return bool(printed), head, lines
 
 
 def _key(row: Row) -> tuple[str, str]:

@@ -229,6 +229,13 @@ def links(row: Row) -> str:
     return ", ".join(f"[seed {seed}]({path})" for seed, path in pairs) or "-"
 
 
+def sources_of(report: Report, verdict: Verdict) -> list[Source]:
+    """The records that a verdict is computed from."""
+    arms = verdict.claim.parsed.arms
+    paths = {f"{verdict.scale}/{arm}-seed{seed}.json" for arm in arms for seed in verdict.seeds}
+    return [source for source in report.sources if source.path in paths]
+
+
 def verdict_cells(verdict: Verdict, in_full: bool = False) -> list[str]:
     claim = verdict.claim
     name, informed = f"{claim.id}: {claim.text}", claim.informed_by
