@@ -10,19 +10,22 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from common.config import ROOT, recipe_folder, split_words
-from common.pipeline import plan, prepare
+from common.config import ROOT, RunConfig, recipe_folder, split_words
+from common.pipeline import METHODS, plan, prepare
 from common.process import end_left_over
 from common.results.seal import read_sealed, sealed
 from common.runs import STORE, locked, relative, write_json
-from common.stages.train import read_metrics, train
+from common.schema import Benchmark
+from common.stages.rejection import sample
+from common.stages.train import read_metrics
 
 
 def sweep_key(recipe: str, words: list[str]) -> dict[str, Any]:
     """Train every asked arm at every value of the one key given as `key=a,b,c`.
 
-    The score of a run is the mean of its last two validation accuracies; the value with the
-    highest score, averaged over seeds, is the arm's. Written to
+    The score of a run is the mean of its last two validation accuracies; of an arm that is not
+    validated while it trains, the accuracy of its model on the same problems, two samples each. The
+    value with the highest score, averaged over seeds, is the arm's. Written to
     `results/<recipe>/sweep-<scale>.json`, run by run, each with its other overrides; returns that
     content.
     """
@@ -36,12 +39,6 @@ def sweep_key(recipe: str, words: list[str]) -> dict[str, Any]:
     kept = [w for w in words if w != listed[0]]
     tried = [v for v in values.split(",") if v]
     own = plan(recipe, kept)
-    for run in own:
-        if run.recipe.method != "rl":
-            raise ValueError(
-                f"sweep: {run.variant} has recipe.method={run.recipe.method}; only RL is validated "
-                "while it trains"
-            )
     # a value that the recipe has anyway is its own run, whose training is not repeated
     runs = [
         itself if itself.get(key) == run.get(key) else run
@@ -55,8 +52,8 @@ def sweep_key(recipe: str, words: list[str]) -> dict[str, Any]:
         with locked(run.run_dir / "lock", None):
             end_left_over(run.run_dir)
             data, start = prepare(run, argv)
-            train(run, run.run_dir, data, start, argv)
-        entry = {"score": validation_score(run.run_dir), "with": others}
+            model = METHODS[run.recipe.method](run, run.run_dir, data, start, argv)
+            entry = {"score": validation_score(run, model), "with": others}
         lock = STORE / f"{folder.name}-{path.stem}.lock"
         with locked(lock, "sweep: another one is writing; waiting"):
             found = read_sealed(path) if path.exists() else {}
@@ -80,14 +77,22 @@ def show(found: dict[str, Any], key: str, title: str) -> None:
     Console(stderr=True).print(table)
 
 
-def validation_score(run_dir: Path) -> float:
-    """Mean of the last two validation accuracies of a run, each averaged over its sets."""
-    lines = read_metrics(run_dir / "train" / "metrics.jsonl")
-    logged = [json.loads(lines[step])["data"].items() for step in sorted(lines)]
-    found = [[v for k, v in d if k.startswith("val-core/") and "mean@" in k] for d in logged]
+def validation_score(run: RunConfig, model: Path) -> float:
+    """A run's score on the validation problems."""
+    if run.recipe.method != "rl":
+        sampling = {
+            k: run.get(f"actor_rollout_ref.rollout.val_kwargs.{k}")
+            for k in ("temperature", "top_p", "top_k")
+        }
+        validated = Benchmark(str(run.get("data.val_files")), samples=2)
+        lines = sample(run, run.run_dir, model, run.run_dir / "validate", validated, sampling)
+        return mean(line["accuracy"] for line in lines)
+    logged = read_metrics(run.run_dir / "train" / "metrics.jsonl")
+    steps = [json.loads(logged[step])["data"].items() for step in sorted(logged)]
+    found = [[v for k, v in d if k.startswith("val-core/") and "mean@" in k] for d in steps]
     scores = [mean(values) for values in found if values]
     if len(scores) < 2:
         raise ValueError(
-            f"{relative(run_dir)}: fewer than two validations; lower trainer.test_freq"
+            f"{relative(run.run_dir)}: fewer than two validations; lower trainer.test_freq"
         )
     return mean(scores[-2:])
