@@ -77,11 +77,10 @@ class Page:
         assert "exceptionDetails" not in done, done["exceptionDetails"]
         return done["result"].get("value")
 
-    async def screenshot(self, file: Path, whole: bool = False) -> bytes:
-        """Of the window, or of the whole page; written as a PNG."""
-        done = await self.call("Page.captureScreenshot", captureBeyondViewport=whole)
+    async def screenshot(self, file: Path) -> None:
+        """What the window shows, as a PNG."""
+        done = await self.call("Page.captureScreenshot")
         file.write_bytes(base64.b64decode(done["data"]))
-        return file.read_bytes()
 
 
 async def _port(file: Path) -> str:

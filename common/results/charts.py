@@ -68,13 +68,15 @@ def _panel(
     arms: dict[str, list[plots.Curves]], metric: str, logarithmic: bool, place: str, title: str
 ) -> str:
     salt = {"svg.hashsalt": place}  # no id occurs twice in a page
-    with matplotlib.rc_context(matplotlib.rcParamsDefault | _STYLE | salt):
+    look: dict[Any, Any] = {**matplotlib.rcParamsDefault, **_STYLE, **salt}
+    with matplotlib.rc_context(look):
         figure = Figure(figsize=(4.2, 2.5), layout="constrained", facecolor="none")
         axes = figure.subplots()
         axes.set_facecolor("none")
         drawn = sorted(plots.panel(axes, arms, metric, logarithmic))
         several = [i for i, seeds in enumerate(arms.values()) if i in drawn and len(seeds) > 1]
-        for numbers, marks in ((drawn, axes.lines), (several, axes.collections)):
+        marked: Any = ((drawn, axes.lines), (several, axes.collections))
+        for numbers, marks in marked:
             for i, mark in zip(numbers, marks, strict=False):
                 mark.set_gid(f"arm-{i}")
                 mark.set_color(f"{ARM}{i % len(plots.COLOURS):02x}")
@@ -142,15 +144,13 @@ def interval(verdict: Verdict) -> Interval | None:
         return round(MARGIN + inner * (WIDTH - 2 * MARGIN), 1)
 
     whole = len(ends) == 2
-    text = f"ours {verdict.value:.4g}"
-    text += f", 95 % interval {ends[0]:.3g} to {ends[1]:.3g}" if whole else ", no interval"
+    found = f"95 % interval {ends[0]:.3g} to {ends[1]:.3g}" if whole else "no interval"
+    edges = ["no limit" if end is None else f"{end:g}" for end in claim.band]
     return Interval(
         band=(place(claim.limits[0]), place(claim.limits[1])),
         line=(place(ends[0]), place(ends[1])) if whole else None,
         value=place(verdict.value),
         paper=place(printed[0]) if printed and printed[0] in shown else None,
         ticks=[(place(limit), f"{limit:g}") for limit in limits],
-        label=text + "; band from {} to {}".format(
-            *("no limit" if end is None else f"{end:g}" for end in claim.band)
-        ),
+        label=f"ours {verdict.value:.4g}, {found}; band from {edges[0]} to {edges[1]}",
     )

@@ -20,10 +20,11 @@ import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markdown_it import MarkdownIt
 from markupsafe import Markup
+from PIL import Image
 
 from common.config import ROOT, recipe_folders
 from common.results import charts, page
-from common.results.claims import FAILS, HOLDS, NOT_RUN, PAPER_SCALE, UNDECIDED, Verdict
+from common.results.claims import FAILS, HOLDS, NOT_RUN, UNDECIDED, Verdict
 from common.results.record import load_all
 from common.results.rows import Row
 from common.results.tables import (
@@ -71,6 +72,7 @@ class Line:
 class Analysis:
     title: str
     figure: str  # a data URI
+    size: tuple[int, int]  # pixels
     body: Markup
 
 
@@ -88,7 +90,7 @@ class Scale:
 
     name: str
     tally: str
-    seeds: str
+    measured: str
     short: tuple[bool, list[str], list[list[str]]]
     legend: list[charts.Arm]
     panels: list[charts.Panel]
@@ -99,7 +101,6 @@ class Scale:
 @dataclass(frozen=True)
 class Recipe:
     name: str
-    title: str
     report: Report
     lines: list[Line]
     counts: Counter[str]
@@ -117,12 +118,13 @@ def render(folders: Sequence[Path], results: Path) -> str:
     """The page; `folders`: the recipes', `results`: the folder with their records."""
     reports = [build_report(folder, results) for folder in folders]
     ids = {f"{r.recipe}/{s.path}": s.id for r in reports for s in r.sources}
-    recipes = [_recipe(f, r, results, ids) for f, r in zip(folders, reports, strict=True)]
+    recipes = [_recipe(report, results, ids) for report in reports]
     recipes.sort(key=lambda r: (not r.report.sources, r.name))  # what has results comes first
     sources = [source for report in reports for source in report.sources]
     script = (TEMPLATE / "script.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    title, _, subtitle = yaml.safe_load((ROOT / "CITATION.cff").read_text())["title"].partition(": ")
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))["title"]
+    title, _, subtitle = cited.partition(": ")
     graders = results / "graders.md"
     environment = Environment(
         loader=FileSystemLoader(TEMPLATE),
@@ -144,7 +146,7 @@ def render(folders: Sequence[Path], results: Path) -> str:
         origin=origin(sources),
         newest=max((s.finished[:10] for s in sources), default=None),
         notes=_blocks(page.NOTES + page.COVERED, 3),
-        graders=_blocks(_without_title(graders.read_text()), 3) if graders.is_file() else None,
+        graders=_page(graders, 3) if graders.is_file() else None,
         number_head=ROW_HEAD.split(" | "),
         paper_head=PAPER_HEAD.split(" | "),
         paper_cells=paper_cells,
@@ -155,14 +157,12 @@ def render(folders: Sequence[Path], results: Path) -> str:
     )
 
 
-def _recipe(folder: Path, report: Report, results: Path, ids: dict[str, str]) -> Recipe:
-    heading = (folder / "README.md").read_text(encoding="utf-8").partition("\n")[0]
+def _recipe(report: Report, results: Path, ids: dict[str, str]) -> Recipe:
     records = load_all(results / report.recipe)
     ran = {source.path.partition("/")[0] for source in report.sources}
     lines = [_line(report, verdict) for verdict in report.verdicts]
     return Recipe(
         name=report.recipe,
-        title=heading.partition(": ")[2],
         report=report,
         lines=lines,
         counts=Counter(v.result for v in report.verdicts if v.scale in ran),
@@ -175,7 +175,10 @@ def _line(report: Report, verdict: Verdict) -> Line:
     value, _, interval = ours.partition(" ") if verdict.value is not None else ("-", "", ours)
     interval, _, over = interval.partition(" over ")
     seeds = f"{len(verdict.seeds)} seed{'s' if len(verdict.seeds) > 1 else ''}"
-    over = over.replace("seeds", seeds) if "seeds" in over else ", ".join(filter(None, (over, seeds)))
+    if "seeds" in over:
+        over = over.replace("seeds", seeds)
+    else:
+        over = f"{over}, {seeds}" if over else seeds
     return Line(
         recipe=report.recipe,
         verdict=verdict,
@@ -193,15 +196,10 @@ def _scale(
     here = [record for record in records if record["scale"] == scale]
     rows = [row for row in report.rows if row.scale == scale and (row.ours or row.paper)]
     legend, panels = charts.curves(here) if here else ([], [])
-    seeds = Counter(record["variant"] for record in here)
-    numbers = sorted(set(seeds.values()))
     return Scale(
         name=scale,
         tally=page.tally([v for v in report.verdicts if v.scale == scale]),
-        seeds=f"{len(seeds)} arms, {' to '.join(map(str, dict.fromkeys((numbers[0], numbers[-1]))))}"
-        f" seed{'s' if numbers[-1] > 1 else ''} each"
-        if numbers
-        else "",
+        measured=page.measured(report, scale),
         short=page.in_short(report, scale),
         legend=legend,
         panels=panels,
@@ -223,14 +221,19 @@ def _ids(row: Row, report: Report, ids: dict[str, str]) -> list[tuple[int, str]]
     return [(s, ids[p]) for s, p in zip(row.seeds, paths, strict=True) if p in ids]
 
 
+def _page(file: Path, level: int) -> Markup:
+    """A generated page without its title and its pictures."""
+    text = file.read_text(encoding="utf-8")
+    text = text.partition("\n")[2] if text.startswith("# ") else text
+    return _blocks(re.sub(r"(?m)^!\[.*\]\(.*\)$", "", text), level)
+
+
 def _analysis(file: Path, title: str) -> Analysis:
-    text = re.sub(r"(?m)^!\[.*\]\(.*\)$", "", file.read_text(encoding="utf-8"))
-    picture = base64.b64encode(file.with_suffix(".png").read_bytes()).decode()
-    return Analysis(title, f"data:image/png;base64,{picture}", _blocks(_without_title(text), 5))
-
-
-def _without_title(text: str) -> str:
-    return text.partition("\n")[2] if text.startswith("# ") else text
+    drawn = file.with_suffix(".png")
+    with Image.open(drawn) as picture:
+        size = picture.size
+    figure = f"data:image/png;base64,{base64.b64encode(drawn.read_bytes()).decode()}"
+    return Analysis(title, figure, size, _page(file, 5))
 
 
 def _blocks(text: str, level: int) -> Markup:

@@ -1,5 +1,5 @@
-"""`results/README.md`: every headline claim of every recipe on one line; and those that were
-measured in the table of the front page, README.md, between two markers."""
+"""`results/README.md`: every headline claim of every recipe on one line; and the tables of the
+front page, README.md: the recipes, and the headline claims that were measured."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ import re
 from collections.abc import Sequence
 
 from common.results.claims import NOT_RUN, Verdict
-from common.results.page import tally
+from common.results.page import measured, tally
 from common.results.rows import Estimate
 from common.results.tables import Report, estimate_text, markdown, seeds_text, sources_of
 
 HEAD = "claim | paper | ours (95 % CI) | verdict | seeds | records | date"
 LINE = "<br>"  # between the scales of one claim
 FRONT_HEAD = "recipe | claim | paper | ours (95 % CI) | verdict"
-BLOCK = re.compile(r"(<!-- claims: [^\n]* -->\n).*?(<!-- /claims -->)", re.DOTALL)
+RECIPES_HEAD = "recipe | question | scales | measured | claims"
+BLOCK = re.compile(r"(<!-- (claims|recipes): [^\n]* -->\n).*?(<!-- /\2 -->)", re.DOTALL)
 INTRO = """\
 # Results
 
@@ -39,12 +40,25 @@ def render(reports: Sequence[Report]) -> str:
 
 
 def filled(front: str, reports: Sequence[Report]) -> str:
-    """The text of README.md with its table written anew; as it is where it has no markers."""
-    return BLOCK.sub(lambda found: f"{found[1]}\n{_front(reports)}\n{found[2]}", front)
-
-
-def _front(reports: Sequence[Report]) -> str:
+    """The text of README.md with its tables written anew; as it is where it has no markers."""
     ordered = sorted(reports, key=lambda r: r.recipe)
+    made = {"claims": _headlines(ordered), "recipes": markdown(RECIPES_HEAD, map(_recipe, ordered))}
+    return BLOCK.sub(lambda found: f"{found[1]}\n{made[found[2]]}\n{found[3]}", front)
+
+
+def _recipe(report: Report) -> list[str]:
+    here = dict.fromkeys(source.path.partition("/")[0] for source in report.sources)
+    claims = [f"{s}: {tally([v for v in report.verdicts if v.scale == s])}" for s in here]
+    return [
+        f"[`{report.recipe}`](recipes/{report.recipe}/README.md)",
+        report.title,
+        ", ".join(report.scales),
+        LINE.join(f"{s}: {measured(report, s)}" for s in here) or NOT_RUN,
+        LINE.join(claims) or "-",
+    ]
+
+
+def _headlines(ordered: Sequence[Report]) -> str:
     headlines = [(r, v) for r in ordered for v in r.verdicts if v.claim.headline]
     judged = [(r, v) for r, v in headlines if v.seeds]
     claims = {(r.recipe, v.claim.id) for r, v in headlines}
@@ -60,9 +74,10 @@ def _front(reports: Sequence[Report]) -> str:
         for report, v in judged
     ]
     scales = dict.fromkeys(v.scale for _, v in judged)
-    counts = "; ".join(f"at {s}: {tally([v for _, v in judged if v.scale == s])}" for s in scales)
+    counts = [f"; at {s}: {tally([v for _, v in judged if v.scale == s])}" for s in scales]
     names = [f"{r.recipe} ({n})" for r in ordered if (n := _count(waiting, r.recipe))]
-    parts = [f"Of {len(claims)} headline claims {len(claims) - len(waiting)} are measured; {counts}.\n"]
+    judged_claims = len(claims) - len(waiting)
+    parts = [f"Of {len(claims)} headline claims {judged_claims} are measured{''.join(counts)}.\n"]
     parts += [markdown(FRONT_HEAD, lines)] if lines else []
     parts += [f"Not run: {', '.join(names)}.\n"] if names else []
     return "\n".join(parts)

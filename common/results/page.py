@@ -85,6 +85,18 @@ def ran(report: Report) -> list[str]:
     return sorted({row.scale for row in report.rows if row.ours})
 
 
+def measured(report: Report, scale: str) -> str:
+    """`4 arms, 3 seeds each`, of the recipe's own records; empty without any."""
+    files = [s.path for s in report.sources if s.path.startswith(f"{scale}/")]
+    names = [file.rpartition("-seed")[0] for file in files]
+    seeds = sorted({names.count(name) for name in names})
+    if not seeds:
+        return ""
+    arms = f"{len(set(names))} arm{'s' if len(set(names)) > 1 else ''}"
+    each = " to ".join(str(n) for n in dict.fromkeys((seeds[0], seeds[-1])))
+    return f"{arms}, {each} seed{'s' if seeds[-1] > 1 else ''} each"
+
+
 def tally(verdicts: Sequence[Verdict]) -> str:
     """`2 hold, 1 fails, 3 undecided, 4 not run`."""
     results = [v.result for v in verdicts]

@@ -46,7 +46,8 @@ def git_state(root: Path) -> dict[str, Any]:
     """Commit, whether the tree differs from it, and the sha256 of `git diff HEAD`.
 
     `results/` and README.md are left out: they are what runs write, and the first seed's record
-    would make every later seed look dirty. All null when root is not the top of a git checkout with a commit.
+    would make every later seed look dirty. All null when root is not the top of a git checkout
+    with a commit.
     """
     nothing = {"commit": None, "dirty": None, "diff_sha256": None}
     top = _git(root, "rev-parse", "--show-toplevel")
