@@ -61,6 +61,9 @@ def parser() -> argparse.ArgumentParser:
     verb("plot", "Draw the figures again from the committed records.", words=False)
     text = "Compute the committed results again from their counts; exit code 1 names what differs."
     verb("verify", text, words=False, optional=True)
+    text = "All results as one page that needs nothing but a browser: figures, tables, verdicts."
+    html = verbs.add_parser("html", help=text, description=text)
+    html.add_argument("--to", type=Path, metavar="FILE", help="default: runs/report.html")
     text = "Copy a recipe's folder to try an idea in; its results are shown beside the parent's."
     verb("fork", text, words=False).add_argument("new", help="the name of the copy")
     text = "In which keys two recipes, variants or runs differ: algorithmic, scale, logging."
@@ -135,6 +138,7 @@ def _verb(name: str) -> Callable[[argparse.Namespace], int]:
         "claims": results,
         "plot": results,
         "verify": verify,
+        "html": html,
         "fork": fork,
         "diff": diff,
         "export": export,
@@ -218,6 +222,16 @@ def verify(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps([asdict(found) for found in done], indent=2))
     return 1 if any(found.faults for found in done) else 0
+
+
+def html(arguments: argparse.Namespace) -> int:
+    from common.results import html as page
+    from common.runs import relative
+
+    written = page.write((arguments.to or page.OUTPUT).resolve())
+    size = written.stat().st_size / 1e6
+    say(f"page: {relative(written)} ({size:.1f} MB); open it in any browser")
+    return 0
 
 
 def fork(arguments: argparse.Namespace) -> int:

@@ -85,6 +85,18 @@ def ran(report: Report) -> list[str]:
     return sorted({row.scale for row in report.rows if row.ours})
 
 
+def measured(report: Report, scale: str) -> str:
+    """`4 arms, 3 seeds each`, of the recipe's own records; empty without any."""
+    files = [s.path for s in report.sources if s.path.startswith(f"{scale}/")]
+    names = [file.rpartition("-seed")[0] for file in files]
+    seeds = sorted({names.count(name) for name in names})
+    if not seeds:
+        return ""
+    arms = f"{len(set(names))} arm{'s' if len(set(names)) > 1 else ''}"
+    each = " to ".join(str(n) for n in dict.fromkeys((seeds[0], seeds[-1])))
+    return f"{arms}, {each} seed{'s' if seeds[-1] > 1 else ''} each"
+
+
 def tally(verdicts: Sequence[Verdict]) -> str:
     """`2 hold, 1 fails, 3 undecided, 4 not run`."""
     results = [v.result for v in verdicts]
@@ -115,26 +127,34 @@ def _claims(report: Report) -> str:
 
 
 def _in_short(report: Report) -> str:
-    """Of each scale that ran, one line an arm: the scores that the claims measure."""
     parts = []
     for scale in ran(report):
-        rows = [r for r in report.rows if r.scale == scale]
-        scores = [k for k in _scores(report, scale) if any(_key(r) == k and r.ours for r in rows)]
-        scores = scores[:COLUMNS]
-        arms = dict.fromkeys(r.variant for r in rows if r.ours and _key(r) in scores)
-        named = [metric_text(*key) for key in scores]
-        printed = scores[:1] if any(r.paper for r in rows if _key(r) in scores[:1]) else []
-        head = ["variant", *(f"paper: {metric_text(*key)}" for key in printed), *named, "seeds"]
-        lines = []
-        for arm in arms:
-            mine = {_key(r): r for r in rows if r.variant == arm}
-            some = [mine[key] for key in scores if key in mine]
-            first = [paper_text(mine[key].paper) if key in mine else "-" for key in printed]
-            ours = [row_cells(mine[key], links)[3] if key in mine else "-" for key in scores]
-            lines.append([arm, *first, *ours, seeds_text(max((r.seeds for r in some), key=len))])
+        printed, head, lines = in_short(report, scale)
         note = "" if scale.startswith(PAPER_SCALE) else "; the paper's numbers are of its own scale"
         parts.append(f"At {scale}{note if printed else ''}:\n\n{markdown(' | '.join(head), lines)}")
     return "\n".join(parts) or NOT_RUN + "\n"
+
+
+def in_short(report: Report, scale: str) -> tuple[bool, list[str], list[list[str]]]:
+    """Of a scale that ran, one line an arm: the scores that the claims measure.
+
+    Returns: whether a column has the paper's numbers, the head, the lines.
+    """
+    rows = [r for r in report.rows if r.scale == scale]
+    scores = [k for k in _scores(report, scale) if any(_key(r) == k and r.ours for r in rows)]
+    scores = scores[:COLUMNS]
+    arms = dict.fromkeys(r.variant for r in rows if r.ours and _key(r) in scores)
+    named = [metric_text(*key) for key in scores]
+    printed = scores[:1] if any(r.paper for r in rows if _key(r) in scores[:1]) else []
+    head = ["variant", *(f"paper: {metric_text(*key)}" for key in printed), *named, "seeds"]
+    lines = []
+    for arm in arms:
+        mine = {_key(r): r for r in rows if r.variant == arm}
+        some = [mine[key] for key in scores if key in mine]
+        first = [paper_text(mine[key].paper) if key in mine else "-" for key in printed]
+        ours = [row_cells(mine[key], links)[3] if key in mine else "-" for key in scores]
+        lines.append([arm, *first, *ours, seeds_text(max((r.seeds for r in some), key=len))])
+    return bool(printed), head, lines
 
 
 def _key(row: Row) -> tuple[str, str]:

@@ -57,13 +57,19 @@ def plot_recipe(records: Sequence[dict[str, Any]], path: Path) -> None:
     places = sorted({f"{r['recipe']} at {r['scale']}" for r in records})
     if len(places) != 1:
         raise ValueError(f"a figure shows one recipe at one scale, not {places or 'none'}")
-    arms: dict[str, list[Curves]] = {}
-    for record in sorted(records, key=lambda r: (r["variant"], r["seed"])):
-        arms.setdefault(record["variant"], []).append(record["curves"])
+    arms = by_arm(records)
     several = any(len(seeds) > 1 for seeds in arms.values())
     note = "; line: mean over seeds, band: lowest to highest" if several else "; one seed"
     labelled = {f"{arm} ({_count(len(seeds), 'seed')})": seeds for arm, seeds in arms.items()}
     save(draw(labelled, places[0] + note), path, drawn_from(records))
+
+
+def by_arm(records: Sequence[dict[str, Any]]) -> dict[str, list[Curves]]:
+    """{arm: the curves of its seeds}, both in order."""
+    arms: dict[str, list[Curves]] = {}
+    for record in sorted(records, key=lambda r: (r["variant"], r["seed"])):
+        arms.setdefault(record["variant"], []).append(record["curves"])
+    return arms
 
 
 def drawn_from(records: Sequence[dict[str, Any]]) -> str:
@@ -73,7 +79,7 @@ def drawn_from(records: Sequence[dict[str, Any]]) -> str:
 
 def draw(arms: dict[str, list[Curves]], title: str) -> Figure:
     """The figure: {arm: the curves of its seeds}; no legend when the only arm has no name."""
-    panels = _panels(arms)
+    panels = panels_of(arms)
     columns = 3
     rows = -(-len(panels) // columns)
     with matplotlib.rc_context(matplotlib.rcParamsDefault):
@@ -107,7 +113,7 @@ def draw(arms: dict[str, list[Curves]], title: str) -> Figure:
 _SMALL: dict[str, Any] = {"fontsize": 8, "family": "monospace", "color": "#555555"}
 
 
-def _panels(arms: dict[str, list[Curves]]) -> list[tuple[str, str, bool]]:
+def panels_of(arms: dict[str, list[Curves]]) -> list[tuple[str, str, bool]]:
     """`PANELS` with the metrics that were logged in their place: each validation, and `WHOLE`."""
     logged = {name for seeds in arms.values() for curves in seeds for name in curves["metrics"]}
     found = sorted(n for n in logged if n.startswith(VALIDATION) and "/mean@" in n)

@@ -45,8 +45,9 @@ def sha256_json(value: Any) -> str:
 def git_state(root: Path) -> dict[str, Any]:
     """Commit, whether the tree differs from it, and the sha256 of `git diff HEAD`.
 
-    `results/` is left out: it is what runs write, and the first seed's record would make every
-    later seed look dirty. All null when root is not the top of a git checkout with a commit.
+    `results/` and README.md are left out: they are what runs write, and the first seed's record
+    would make every later seed look dirty. All null when root is not the top of a git checkout
+    with a commit.
     """
     nothing = {"commit": None, "dirty": None, "diff_sha256": None}
     top = _git(root, "rev-parse", "--show-toplevel")
@@ -56,7 +57,7 @@ def git_state(root: Path) -> dict[str, Any]:
     commit = _git(root, "rev-parse", "--verify", "HEAD")
     if not commit:
         return nothing
-    code = ("--", ".", ":(exclude)results")
+    code = ("--", ".", ":(exclude)results", ":(exclude)README.md")
     diff = _git(root, "diff", "HEAD", "--binary", "--no-color", "--no-ext-diff", *code)
     return {
         "commit": commit.decode().strip(),

@@ -85,10 +85,13 @@ def _publish(folder: Path) -> Report:
 
 
 def write_index(made: list[Report]) -> None:
-    """Write results/README.md; `made`: the reports that are there already."""
+    """Write results/README.md and the front page's table; `made`: the reports that are there."""
     known = {report.recipe: report for report in made}
     reports = [known.get(f.name) or build_report(f, RESULTS) for f in recipe_folders()]
     write_text(RESULTS / "README.md", index.render(reports))
+    front = RESULTS.with_name("README.md")
+    if front.is_file():
+        write_text(front, index.filled(front.read_text(encoding="utf-8"), reports))
 
 
 def write_page(folder: Path, results: Path) -> tuple[Report, Path]:

@@ -62,6 +62,8 @@ class Report:
     analyses: list[tuple[str, str]] = field(default_factory=list)  # (page below the folder, title)
     bibtex: str = ""  # the paper's and ours
     forked_from: dict[str, Any] | None = None
+    title: str = ""  # of the recipe's README, without its name
+    scales: list[str] = field(default_factory=list)  # that are configured
 
     def as_json(self) -> dict[str, Any]:
         """Plain values for `--json`; an end of an interval without bound is null."""
@@ -94,7 +96,21 @@ def build_report(recipe: Path, results: Path) -> Report:
     commits = sorted({source.code for source in sources})
     ours = own_bibtex(recipe.name, [source.finished for source in sources], commits)
     bibtex = "\n".join(filter(None, (paper_bibtex(recipe), ours)))
-    return Report(recipe.name, rows, verdicts, paper, sources, figures, analyses, bibtex, origin)
+    readme = recipe / "README.md"
+    heading = readme.read_text(encoding="utf-8").partition("\n")[0] if readme.is_file() else ""
+    return Report(
+        recipe=recipe.name,
+        rows=rows,
+        verdicts=verdicts,
+        paper=paper,
+        sources=sources,
+        figures=figures,
+        analyses=analyses,
+        bibtex=bibtex,
+        forked_from=origin,
+        title=heading.partition(": ")[2],
+        scales=choices(recipe, "scale"),
+    )
 
 
 def _parent_rows(
@@ -227,6 +243,13 @@ def _records(row: Row) -> str:
 def links(row: Row) -> str:
     pairs = zip(row.seeds, row.records, strict=True)
     return ", ".join(f"[seed {seed}]({path})" for seed, path in pairs) or "-"
+
+
+def sources_of(report: Report, verdict: Verdict) -> list[Source]:
+    """The records that a verdict is computed from."""
+    arms = verdict.claim.parsed.arms
+    paths = {f"{verdict.scale}/{arm}-seed{seed}.json" for arm in arms for seed in verdict.seeds}
+    return [source for source in report.sources if source.path in paths]
 
 
 def verdict_cells(verdict: Verdict, in_full: bool = False) -> list[str]:

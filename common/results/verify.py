@@ -146,7 +146,8 @@ def verify(recipe: Path, results: Path) -> Checked:
 
 
 def verify_all(recipes: list[Path], results: Path) -> Iterator[Checked]:
-    """Every recipe, then what stands beside their folders: the index and the graders' page."""
+    """Every recipe, then what stands beside their folders: the index, the graders' page, and the
+    front page's table."""
     reports: list[Report] = []
     for recipe in recipes:
         checked = verify(recipe, results)
@@ -163,8 +164,12 @@ def verify_all(recipes: list[Path], results: Path) -> Iterator[Checked]:
     if (results / GRADERS[0]).exists():
         _graders(beside, results)
     if len(reports) == len(recipes):
-        text = index.render(reports)
-        beside.text(results / "README.md", text, "`python -m common table` writes it again")
+        mend = "`python -m common table` writes it again"
+        beside.text(results / "README.md", index.render(reports), mend)
+        front = results.with_name("README.md")
+        if front.is_file():
+            written = index.filled(front.read_text(encoding="utf-8"), reports)
+            beside.text(front, written, mend)
     yield beside
 
 

@@ -30,6 +30,7 @@ READ = (
     ".venv/bin/python -m common plot gspo_moe",
     ".venv/bin/python -m common analyse passk gspo_moe",
     ".venv/bin/python -m common verify gspo_moe",
+    ".venv/bin/python -m common html",
     ".venv/bin/python -m common fork gspo_moe my_idea",
     ".venv/bin/python -m common check my_idea",
     ".venv/bin/python -m common diff gspo_moe my_idea",

@@ -43,6 +43,34 @@ def test_one_line_a_headline_claim(marked: Path, make_record: Make) -> None:
     assert all(f"[`{i}`](demo/micro/" in records for i in ids) and records.count("](") == 4
 
 
+FRONT = """\
+above
+<!-- claims: by us -->
+<!-- /claims -->
+between
+<!-- recipes: by us -->
+<!-- /recipes -->
+"""
+
+
+def test_the_front_page_is_written_between_its_markers(marked: Path, make_record: Make) -> None:
+    (marked / "README.md").write_text("# demo: which clips more?\n")
+    results = marked.parent.parent / "results"
+    for arm, accuracy in (("gspo", 0.4), ("grpo", 0.7)):
+        values = make_record(arm, 1, accuracy=accuracy)
+        record.write(values, record.record_path(results / "demo", values))
+    reports = [build_report(marked, results)]
+    page = index.filled(FRONT, reports)
+    assert "Of 1 headline claims 1 are measured; at micro: 1 fails.\n" in page
+    score = next(v for v in reports[0].verdicts if v.claim.id == "score" and v.seeds)
+    told = f"| not printed | micro: {score.value:.4g} ["
+    assert told in page and "] over problems | micro analogue: **fails** |\n" in page
+    line = "| which clips more? | micro, node8 | micro: 2 arms, 1 seed each | micro: 2 fail |"
+    assert line in page
+    assert index.filled(page.replace(told, told.replace("-", "+")), reports) == page
+    assert index.filled("no markers\n", reports) == "no markers\n"
+
+
 def test_before_any_record(marked: Path) -> None:
     rows = lines(marked, marked.parent / "nothing")
     assert rows == [
