@@ -24,10 +24,10 @@ NOT_FINITE = "not_finite"
 KINDS = {
     NOT_FINITE: "is not finite",
     "above": "is above {limit:g}",
-    "above_median": "is above {limit:g} times its median",
+    "above_median": "is above {limit:g} times its median and above {floor:g}",
     "below_start": "is below {limit:g} of its start",
     "above_start": "is above {limit:g} times its start",
-    "below_best": "is below {limit:g} of its best",
+    "below_best": "is below {limit:g} of its best, which is above {floor:g}",
 }
 WARNED, HEALTHY, TOO_FEW, NOT_LOGGED = "warned", "healthy", "too few steps", "not logged"
 STATES = (WARNED, HEALTHY, TOO_FEW, NOT_LOGGED)
@@ -50,8 +50,7 @@ class Limit:
     @property
     def text(self) -> str:
         """`is above 0.25 in 5 steps running`."""
-        said = KINDS[self.kind].format(limit=self.limit)
-        said += f" and {self.floor:g}" if self.kind == "above_median" else ""
+        said = KINDS[self.kind].format(limit=self.limit, floor=self.floor)
         said += f" (mean of {self.mean_of})" if self.mean_of > 1 else ""
         return said + (f" in {self.running} steps running" if self.running > 1 else "")
 
@@ -219,11 +218,11 @@ class Watch:
 
 
 def text(found: Health) -> str:
-    """`healthy`, or `since step 12 (28 steps)`."""
+    """`healthy`, or `since step 12, in 28`."""
     if not found.warnings:
         return found.state
     steps = max(warning.steps for warning in found.warnings)
-    return f"since step {min(w.first for w in found.warnings)} ({steps} steps)"
+    return f"since step {min(w.first for w in found.warnings)}, in {steps}"
 
 
 def of_record(record: dict[str, Any]) -> dict[str, Health]:

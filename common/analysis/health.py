@@ -14,8 +14,8 @@ NOTES = [
     "A sign that a run logs no metric of is `not logged`, never healthy; one with fewer steps than "
     "its limits need is `too few steps`. A sign asks for a look at the curves; it is no verdict on "
     "an arm.",
-    "Limits of the article are those that it prints as numbers; the rest are ours, and were "
-    "written before they were held against any record.",
+    "`since step 12, in 28`: the first step with the sign, and how many had it. Limits of the "
+    "article are those that it prints as numbers; the rest are ours.",
     "A record's curves have null where a value was not finite, as where none was logged. Records "
     "with a summary of their own (`health`) tell them apart; in the others `gradient_explosion` is "
     "judged on finite values only.",

@@ -6,6 +6,7 @@ import os
 import pytest
 
 from common.config import compose_run, recipe_folder
+from common.health import Watch
 from common.runs import STAGE_FILE, write_json
 from common.stages import train as stage
 
@@ -190,7 +191,7 @@ def test_verl_gets_absolute_paths_and_a_resume_point(prepared, tmp_path, monkeyp
     run, run_dir = compose(), tmp_path / "run"
     (run_dir / "train").mkdir(parents=True)
     checkpoint(run_dir / "train", 10)
-    stage.launch(run, run_dir, run_dir / "train", 50, 10)
+    stage.launch(run, run_dir, run_dir / "train", 50, 10, Watch())
     config = seen["config"]
     assert config["data"]["train_files"] == str(run_dir / "data/train.parquet")
     assert config["trainer"]["resume_from_path"].endswith("train/checkpoints/global_step_10")
@@ -198,11 +199,11 @@ def test_verl_gets_absolute_paths_and_a_resume_point(prepared, tmp_path, monkeyp
     assert "recipe" not in config
     assert config["trainer"]["logger"] == ["console", "file"]
     assert stage.read_attempts(run_dir / "train")[-1]["step"] == 10
-    stage.launch(run, run_dir, run_dir / "train", 50, 0)
+    stage.launch(run, run_dir, run_dir / "train", 50, 0, Watch())
     assert seen["config"]["trainer"]["resume_mode"] == "disable"
     assert not (run_dir / "train/checkpoints").exists()
     only_console = compose("trainer.logger=[console]")
-    stage.launch(only_console, run_dir, run_dir / "train", 50, 0)
+    stage.launch(only_console, run_dir, run_dir / "train", 50, 0, Watch())
     assert seen["config"]["trainer"]["logger"] == ["console", "file"]
     # nothing is left in the scratch folder that Ray's files went to
     assert not stage.Path(seen["env"]["TMPDIR"]).exists()
