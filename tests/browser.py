@@ -64,6 +64,7 @@ class Page:
         await self.call("Emulation.setDeviceMetricsOverride", mobile=width < 600, **size)
         feature = {"name": "prefers-color-scheme", "value": scheme}
         await self.call("Emulation.setEmulatedMedia", features=[feature])
+        self.loaded = False
         await self.call("Page.navigate", url=address)
         while not self.loaded:
             message = await self.socket.receive_json()

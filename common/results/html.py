@@ -17,13 +17,12 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markdown_it import MarkdownIt
 from markupsafe import Markup
 from PIL import Image
 
 from common.config import ROOT, recipe_folders
-from common.results import charts, page
+from common.results import charts, front, page
 from common.results.claims import FAILS, HOLDS, NOT_RUN, UNDECIDED, Verdict
 from common.results.record import load_all
 from common.results.rows import Row
@@ -42,7 +41,6 @@ from common.results.tables import (
 from common.runs import write_text
 
 OUTPUT = ROOT / "runs" / "report.html"  # runs/ is not in git: the page repeats what results/ says
-TEMPLATE = Path(__file__).with_name("template")
 _INLINE = MarkdownIt("zero").enable("backticks")
 _BLOCKS = MarkdownIt("commonmark", {"html": False}).enable("table")
 _BLOCKS.disable(["image", "link", "autolink"])  # they would lead out of the page
@@ -121,18 +119,12 @@ def render(folders: Sequence[Path], results: Path) -> str:
     recipes = [_recipe(report, results, ids) for report in reports]
     recipes.sort(key=lambda r: (not r.report.sources, r.name))  # what has results comes first
     sources = [source for report in reports for source in report.sources]
-    script = (TEMPLATE / "script.js").read_text(encoding="utf-8")
+    script = (front.TEMPLATE / "script.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     cited = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))["title"]
     title, _, subtitle = cited.partition(": ")
     graders = results / "graders.md"
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATE),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = front.environment()
     environment.filters["code"] = lambda text: Markup(_INLINE.renderInline(str(text)))
     return environment.get_template("report.html").render(
         title=title,
@@ -151,7 +143,7 @@ def render(folders: Sequence[Path], results: Path) -> str:
         paper_head=PAPER_HEAD.split(" | "),
         paper_cells=paper_cells,
         interval_width=charts.WIDTH,
-        style=Markup((TEMPLATE / "style.css").read_text(encoding="utf-8")),
+        style=Markup((front.TEMPLATE / "style.css").read_text(encoding="utf-8")),
         script=Markup(script),
         script_sha256=digest,
     )

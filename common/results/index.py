@@ -1,21 +1,15 @@
-"""`results/README.md`: every headline claim of every recipe on one line; and the tables of the
-front page, README.md: the recipes, and the headline claims that were measured."""
+"""`results/README.md`: every headline claim of every recipe on one line."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 from common.results.claims import NOT_RUN, Verdict
-from common.results.page import measured, tally
 from common.results.rows import Estimate
 from common.results.tables import Report, estimate_text, markdown, seeds_text, sources_of
 
 HEAD = "claim | paper | ours (95 % CI) | verdict | seeds | records | date"
 LINE = "<br>"  # between the scales of one claim
-FRONT_HEAD = "recipe | claim | paper | ours (95 % CI) | verdict"
-RECIPES_HEAD = "recipe | question | scales | measured | claims"
-BLOCK = re.compile(r"(<!-- (claims|recipes): [^\n]* -->\n).*?(<!-- /\2 -->)", re.DOTALL)
 INTRO = """\
 # Results
 
@@ -39,54 +33,6 @@ def render(reports: Sequence[Report]) -> str:
     return "\n".join(parts)
 
 
-def filled(front: str, reports: Sequence[Report]) -> str:
-    """The text of README.md with its tables written anew; as it is where it has no markers."""
-    ordered = sorted(reports, key=lambda r: r.recipe)
-    made = {"claims": _headlines(ordered), "recipes": markdown(RECIPES_HEAD, map(_recipe, ordered))}
-    return BLOCK.sub(lambda found: f"{found[1]}\n{made[found[2]]}\n{found[3]}", front)
-
-
-def _recipe(report: Report) -> list[str]:
-    here = dict.fromkeys(source.path.partition("/")[0] for source in report.sources)
-    claims = [f"{s}: {tally([v for v in report.verdicts if v.scale == s])}" for s in here]
-    return [
-        f"[`{report.recipe}`](recipes/{report.recipe}/README.md)",
-        report.title,
-        ", ".join(report.scales),
-        LINE.join(f"{s}: {measured(report, s)}" for s in here) or NOT_RUN,
-        LINE.join(claims) or "-",
-    ]
-
-
-def _headlines(ordered: Sequence[Report]) -> str:
-    headlines = [(r, v) for r in ordered for v in r.verdicts if v.claim.headline]
-    judged = [(r, v) for r, v in headlines if v.seeds]
-    claims = {(r.recipe, v.claim.id) for r, v in headlines}
-    waiting = claims - {(r.recipe, v.claim.id) for r, v in judged}
-    lines = [
-        [
-            f"[{report.recipe}](results/{report.recipe}/README.md)",
-            f"{v.claim.text} ({v.claim.source})",
-            _printed(v),
-            f"{v.scale}: {_ours(v)}",
-            v.text.replace(v.result, f"**{v.result}**").rpartition("; ")[2],
-        ]
-        for report, v in judged
-    ]
-    scales = dict.fromkeys(v.scale for _, v in judged)
-    counts = [f"; at {s}: {tally([v for _, v in judged if v.scale == s])}" for s in scales]
-    names = [f"{r.recipe} ({n})" for r in ordered if (n := _count(waiting, r.recipe))]
-    judged_claims = len(claims) - len(waiting)
-    parts = [f"Of {len(claims)} headline claims {judged_claims} are measured{''.join(counts)}.\n"]
-    parts += [markdown(FRONT_HEAD, lines)] if lines else []
-    parts += [f"Not run: {', '.join(names)}.\n"] if names else []
-    return "\n".join(parts)
-
-
-def _count(claims: set[tuple[str, str]], recipe: str) -> int:
-    return sum(name == recipe for name, _ in claims)
-
-
 def _lines(report: Report) -> list[list[str]]:
     claims = dict.fromkeys(v.claim.id for v in report.verdicts if v.claim.headline)
     return [_cells(report, [v for v in report.verdicts if v.claim.id == c]) for c in claims]
@@ -96,12 +42,12 @@ def _cells(report: Report, verdicts: Sequence[Verdict]) -> list[str]:
     """One claim: the scales that measured it, and those that could."""
     claim = verdicts[0].claim
     judged = [v for v in verdicts if v.seeds]
-    ours = [f"{v.scale}: {_ours(v)}" for v in verdicts] if judged else [NOT_RUN]
+    ours = [f"{v.scale}: {ours_text(v)}" for v in verdicts] if judged else [NOT_RUN]
     sources = list(dict.fromkeys(s for v in judged for s in sources_of(report, v)))
     ids = [f"[`{s.id}`]({report.recipe}/{s.path})" for s in sources]
     return [
         f"{claim.text} ({claim.source})",
-        _printed(verdicts[0]),
+        printed_text(verdicts[0]),
         LINE.join(ours),
         LINE.join(v.text for v in judged) or NOT_RUN,
         LINE.join(seeds_text(v.seeds) for v in judged) or "0",
@@ -110,12 +56,12 @@ def _cells(report: Report, verdicts: Sequence[Verdict]) -> list[str]:
     ]
 
 
-def _ours(verdict: Verdict) -> str:
+def ours_text(verdict: Verdict) -> str:
     if verdict.value is None:
         return verdict.note or NOT_RUN
     return estimate_text(Estimate(verdict.value, verdict.interval, verdict.over))
 
 
-def _printed(verdict: Verdict) -> str:
+def printed_text(verdict: Verdict) -> str:
     printed = verdict.claim.paper.value
     return "not printed" if printed is None else f"{printed:g}"

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from common.config import ROOT, RunConfig, recipe_folders
 from common.console import say
-from common.results import index
+from common.results import front, index
 from common.results.page import render_markdown
 from common.results.paper import load_paper
 from common.results.plots import plot_recipe
@@ -85,13 +85,14 @@ def _publish(folder: Path) -> Report:
 
 
 def write_index(made: list[Report]) -> None:
-    """Write results/README.md and the front page's table; `made`: the reports that are there."""
+    """Write results/README.md and the front page; `made`: the reports that are there."""
     known = {report.recipe: report for report in made}
     reports = [known.get(f.name) or build_report(f, RESULTS) for f in recipe_folders()]
     write_text(RESULTS / "README.md", index.render(reports))
-    front = RESULTS.with_name("README.md")
-    if front.is_file():
-        write_text(front, index.filled(front.read_text(encoding="utf-8"), reports))
+    write_text(RESULTS / front.PICTURE, front.picture(reports))
+    readme = RESULTS.with_name("README.md")
+    if readme.is_file():
+        write_text(readme, front.filled(readme.read_text(encoding="utf-8"), reports))
 
 
 def write_page(folder: Path, results: Path) -> tuple[Report, Path]:

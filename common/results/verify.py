@@ -20,7 +20,7 @@ import yaml
 
 from common.analysis.command import ANALYSES
 from common.config import ROOT, recipe_folder
-from common.results import index, plots, record, seal
+from common.results import front, index, plots, record, seal
 from common.results.page import render_markdown
 from common.results.provenance import committed_versions, sha256_file
 from common.results.tables import FIGURE, Report, build_report, finite
@@ -147,7 +147,7 @@ def verify(recipe: Path, results: Path) -> Checked:
 
 def verify_all(recipes: list[Path], results: Path) -> Iterator[Checked]:
     """Every recipe, then what stands beside their folders: the index, the graders' page, and the
-    front page's table."""
+    front page."""
     reports: list[Report] = []
     for recipe in recipes:
         checked = verify(recipe, results)
@@ -156,8 +156,9 @@ def verify_all(recipes: list[Path], results: Path) -> Iterator[Checked]:
             reports.append(build_report(recipe, results))
     beside = Checked(results.name)
     names = [r.name for r in recipes]
+    known = (*names, *GRADERS, "README.md", front.PICTURE)
     for path in sorted(results.iterdir()):
-        if path.name not in (*names, *GRADERS, "README.md") and not path.name.startswith("."):
+        if path.name not in known and not path.name.startswith("."):
             mend = "remove it, or restore recipes/"
             found = Fault(relative(path), "folder", "it", f"one of {', '.join(names)}", mend)
             beside.faults.append(found)
@@ -166,10 +167,11 @@ def verify_all(recipes: list[Path], results: Path) -> Iterator[Checked]:
     if len(reports) == len(recipes):
         mend = "`python -m common table` writes it again"
         beside.text(results / "README.md", index.render(reports), mend)
-        front = results.with_name("README.md")
-        if front.is_file():
-            written = index.filled(front.read_text(encoding="utf-8"), reports)
-            beside.text(front, written, mend)
+        beside.text(results / front.PICTURE, front.picture(reports), mend)
+        readme = results.with_name("README.md")
+        if readme.is_file():
+            written = front.filled(readme.read_text(encoding="utf-8"), reports)
+            beside.text(readme, written, mend)
     yield beside
 
 

@@ -8,7 +8,7 @@ import yaml
 
 from common import cli
 from common.config import ROOT, recipe_folders
-from common.results import index
+from common.results import front
 from common.results.claims import load_claims
 from common.results.record import load_all
 
@@ -24,8 +24,8 @@ def test_verify_passes(capsys):
         *(folder.name for folder in recipe_folders()),
         "results",
     ]
-    front = (ROOT / "README.md").read_text()  # it was looked at, if it has both tables
-    assert {name for _, name in index.BLOCK.findall(front)} == {"claims", "recipes"}
+    readme = (ROOT / "README.md").read_text()  # it was looked at, if it has both tables
+    assert {name for _, name in front.BLOCK.findall(readme)} == {"claims", "recipes"}
     assert sum("as committed (" in line for line in lines) == len(PAGES) + 1
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from common.results import index, record
+from common.results import front, index, record
 from common.results.tables import build_report
 
 Make = Callable[..., dict[str, Any]]
@@ -60,15 +60,17 @@ def test_the_front_page_is_written_between_its_markers(marked: Path, make_record
         values = make_record(arm, 1, accuracy=accuracy)
         record.write(values, record.record_path(results / "demo", values))
     reports = [build_report(marked, results)]
-    page = index.filled(FRONT, reports)
+    page = front.filled(FRONT, reports)
     assert "Of 1 headline claims 1 are measured; at micro: 1 fails.\n" in page
     score = next(v for v in reports[0].verdicts if v.claim.id == "score" and v.seeds)
     told = f"| not printed | micro: {score.value:.4g} ["
     assert told in page and "] over problems | micro analogue: **fails** |\n" in page
     line = "| which clips more? | micro, node8 | micro: 2 arms, 1 seed each | micro: 2 fail |"
     assert line in page
-    assert index.filled(page.replace(told, told.replace("-", "+")), reports) == page
-    assert index.filled("no markers\n", reports) == "no markers\n"
+    assert front.filled(page.replace(told, told.replace("-", "+")), reports) == page
+    drawn = front.picture(reports)
+    assert drawn.count("<circle") == 1 and f"<title>GSPO ends higher: {score.text}</title>" in drawn
+    assert front.filled("no markers\n", reports) == "no markers\n"
 
 
 def test_before_any_record(marked: Path) -> None:
