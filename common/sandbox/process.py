@@ -103,14 +103,15 @@ class Warm:
         """Wait for the child; kill it at a limit, and say at which."""
         handle = os.pidfd_open(pid)
         try:
-            begun = time.monotonic()
+            begun, queue = time.monotonic(), Queue()
             waiting = select.poll()
             waiting.register(handle, select.POLLIN)
             waiting.register(self.connection, select.POLLIN)
             outer = _read(f"/proc/self/fdinfo/{handle}").partition("\nPid:")[2].split()[0]
             while handle not in (ready := dict(waiting.poll(TICK_MS))):
                 # the one who asked says nothing while it waits: it is gone
-                reason = "lost" if ready else self.over(outer, request, time.monotonic() - begun)
+                seconds = time.monotonic() - begun
+                reason = "lost" if ready else self.over(outer, request, seconds, queue)
                 if reason:
                     os.kill(pid, signal.SIGKILL)
                     return reason
@@ -121,14 +122,14 @@ class Warm:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(-1, signal.SIGKILL)
 
-    def over(self, pid: str, request: dict[str, Any], seconds: float) -> str:
+    def over(self, pid: str, request: dict[str, Any], seconds: float, queue: Queue) -> str:
         """The limit that the child, `seconds` old, is over, or nothing. `pid`: as /proc has it."""
         # the name may hold any character but ends at the last bracket; field 3 comes next
         fields = _read(f"/proc/{pid}/stat").rpartition(")")[2].split()
         used = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
         if int(fields[17]) > THREADS:
             return "process limit"
-        slept_late = seconds - _queued(pid) > request["wall_s"]
+        slept_late = seconds - queue.look(pid) > request["wall_s"]
         if used > request["cpu_s"] or slept_late or seconds > PATIENCE * request["wall_s"]:
             return "time limit"
         count = size = 0
@@ -240,15 +241,25 @@ def _exit_status(code: Any) -> int:
     return 1
 
 
-def _queued(pid: str) -> float:
-    """Seconds that a process was ready to run while others had the core: the most of its threads,
-    since the sum over them grows faster than the clock, by their own work alone."""
-    longest = 0
-    for thread in os.listdir(f"/proc/{pid}/task"):
-        with contextlib.suppress(OSError):
-            waited = int(_read(f"/proc/{pid}/task/{thread}/schedstat").split()[1])
-            longest = max(longest, waited)
-    return longest / 1e9
+class Queue:
+    """How long a process was ready to run while others had the core."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self._waited: dict[str, float] = {}
+
+    def look(self, pid: str) -> float:
+        """Seconds until now. Since the last look those of the thread that waited longest count: the
+        sum over threads grows faster than the clock, by their own work alone."""
+        waited = {}
+        for thread in os.listdir(f"/proc/{pid}/task"):
+            with contextlib.suppress(OSError):
+                fields = _read(f"/proc/{pid}/task/{thread}/schedstat").split()
+                waited[thread] = int(fields[1]) / 1e9
+        gained = (total - self._waited.get(thread, 0.0) for thread, total in waited.items())
+        self.seconds += max(gained, default=0.0)
+        self._waited = waited
+        return self.seconds
 
 
 def _read(path: str) -> str:

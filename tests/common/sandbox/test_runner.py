@@ -238,12 +238,19 @@ def test_an_older_landlock_lets_no_program_empty_a_file(tmp_path, monkeypatch):
 
 def test_threads_that_wait_for_a_core_at_once_wait_once(monkeypatch):
     """Their sum is what a program with many threads makes of its own work."""
-    seconds = {"7": 1, "8": 3, "9": 2}
-    monkeypatch.setattr(os, "listdir", lambda _: list(seconds))
-    monkeypatch.setattr(
-        process, "_read", lambda path: f"0 {seconds[path.split('/')[4]]}000000000 5"
-    )
-    assert process._queued("7") == 3.0
+    waited = {"7": 1, "8": 3}
+
+    def schedstat(path):
+        return f"0 {waited[path.split('/')[4]]}000000000 5"
+
+    monkeypatch.setattr(os, "listdir", lambda _: list(waited))
+    monkeypatch.setattr(process, "_read", schedstat)
+    queue = process.Queue()
+    assert queue.look("7") == 3.0
+    waited |= {"7": 2, "9": 2}
+    assert queue.look("7") == 5.0
+    del waited["8"], waited["9"]
+    assert queue.look("7") == 5.0
 
 
 def test_limits_follow_the_time_limit():
