@@ -180,6 +180,22 @@ def test_what_a_run_comes_from_is_written_down_before_it_starts(prepared, tmp_pa
     assert json.loads(path.read_text()) == first
 
 
+def test_a_resumed_run_knows_what_was_unhealthy_before(prepared, tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(stage, "launch", lambda *given: seen.append(given))
+    run, run_dir = compose(), tmp_path / "run"
+    checkpoint(run_dir / "train", 2)
+    write_json(run_dir / "train" / "inputs.json", stage.train_inputs(run, *prepared))
+    lines = [json.dumps({"step": s, "data": {"actor/kl_loss": s + 0.0}}) for s in (1, 2, 3)]
+    (run_dir / "train" / "metrics.jsonl").write_text("\n".join(lines))
+    with pytest.raises(ValueError, match="ended before step"):
+        stage.train(run, run_dir, *prepared, [])
+    (*_, resume, health) = seen[0]
+    (warning,) = health.summary()["kl_spike"].warnings
+    assert (resume, warning.first, warning.worst) == (2, 2, 2.0)  # step 3 is done again
+    assert not health.see(3, {"actor/kl_loss": 9.0})
+
+
 def test_verl_gets_absolute_paths_and_a_resume_point(prepared, tmp_path, monkeypatch):
     seen = {}
 
