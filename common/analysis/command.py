@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
+import shlex
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -91,3 +93,23 @@ def analyses(arguments: argparse.Namespace) -> Iterator[tuple[Selection, Analysi
     for selection in select(arguments.recipe, arguments.words, from_responses):
         analyse = importlib.import_module(f"common.analysis.{module}").analyse
         yield selection, replace(analyse(selection, **options), command=" ".join([*words, *given]))
+
+
+def again(path: Path, command: str) -> Iterator[Analysis]:
+    """A published analysis of records, made once more by the command in its file.
+
+    Raises: ValueError when that is no command for this analysis of this recipe.
+    """
+    from common import cli
+    from common.config import recipe_folder
+
+    words = shlex.split(command)
+    recipe = path.parents[2].name
+    if words[:5] != ["python", "-m", "common", "analyse", path.stem] or len(words) < 6:
+        raise ValueError(f"{command!r} is not `python -m common analyse {path.stem} {recipe}`")
+    arguments = cli.parser().parse_args(words[3:])
+    if recipe_folder(arguments.recipe).name != recipe:
+        raise ValueError(f"{command!r} is for another recipe than {recipe}")
+    for selection, analysis in analyses(arguments):
+        if selection.output == path.parent:
+            yield analysis

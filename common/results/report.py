@@ -8,6 +8,8 @@ from pathlib import Path
 
 from rich.console import Console
 
+from common.analysis import command
+from common.analysis.report import publish as publish_analysis
 from common.config import ROOT, RunConfig, recipe_folders
 from common.console import say
 from common.results import front, index
@@ -22,7 +24,7 @@ from common.results.tables import (
     build_report,
     render_terminal,
 )
-from common.runs import relative, write_text
+from common.runs import read_json, relative, write_text
 
 RESULTS = ROOT / "results"
 
@@ -78,10 +80,23 @@ def publish(folder: Path) -> Report:
 
 
 def _publish(folder: Path) -> Report:
+    for path in sorted((RESULTS / folder.name).glob("*/analysis/*.json")):
+        renew(path)
     report, page = write_page(folder, RESULTS)
     figures = ", ".join(relative(path) for path in draw(folder))
     say(f"page: {relative(page)}; figures: {figures or 'none'}")
     return report
+
+
+def renew(path: Path) -> None:
+    """Make a published analysis of records again: it shall be of the records that are there."""
+    if command.ANALYSES[path.stem][1]:  # of saved responses, which may be gone
+        return
+    try:
+        for analysis in command.again(path, read_json(path)["command"]):
+            publish_analysis(analysis, path.parent, quiet=True)
+    except ValueError as error:
+        say(f"warning: {relative(path)} is not of these records: {error}")
 
 
 def write_index(made: list[Report]) -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import math
 import re
-import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,8 +17,8 @@ from typing import Any
 
 import yaml
 
-from common.analysis.command import ANALYSES
-from common.config import ROOT, recipe_folder
+from common.analysis import command
+from common.config import ROOT
 from common.results import front, index, plots, record, seal
 from common.results.page import render_markdown
 from common.results.provenance import committed_versions, sha256_file
@@ -219,22 +218,17 @@ def _analysis(checked: Checked, recipe: str, path: Path) -> None:
         if found != expected:
             checked.faults.append(Fault(relative(file), "sha256", found, expected, mend))
             return
-    if ANALYSES[path.stem][1]:
+    if command.ANALYSES[path.stem][1]:
         return
-    from common import cli
-    from common.analysis import command
-
-    arguments = cli.parser().parse_args(shlex.split(values["command"])[3:])
-    asked = (arguments.verb, arguments.analysis, recipe_folder(arguments.recipe).name)
-    if asked != ("analyse", path.stem, recipe):
+    try:
+        made = list(command.again(path, values["command"]))
+    except ValueError as error:
         wanted = f"analyse {path.stem} {recipe}"
-        checked.faults.append(Fault(relative(path), "command", values["command"], wanted, mend))
+        checked.faults.append(Fault(relative(path), "command", str(error), wanted, mend))
         return
-    for selection, analysis in command.analyses(arguments):
-        if selection.output != path.parent:
-            continue
-        again = json.loads(json_text(finite(analysis.values)))
-        for key, found, expected in differences(values["values"], again, "values"):
+    for analysis in made:
+        renewed = json.loads(json_text(finite(analysis.values)))
+        for key, found, expected in differences(values["values"], renewed, "values"):
             checked.faults.append(Fault(relative(path), key, found, expected, mend))
             return
         checked.text(path.with_suffix(".md"), analysis.page(), mend)
@@ -266,7 +260,7 @@ def _known(folder: Path, path: Path) -> bool:
         case (_, "analysis", name):
             stem, _, suffix = name.partition(".")
             beside = path.with_name(f"{stem}.json").is_file()  # which has their hashes
-            return stem in ANALYSES and suffix in ("json", "md", "png") and beside
+            return stem in command.ANALYSES and suffix in ("json", "md", "png") and beside
     return False
 
 

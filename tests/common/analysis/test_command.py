@@ -7,6 +7,8 @@ import pytest
 
 from common import cli
 from common.analysis.command import ANALYSES
+from common.config import recipe_folder
+from common.results import report
 
 pytestmark = pytest.mark.component
 OPTIONS = {
@@ -42,6 +44,27 @@ def test_every_analysis_writes_and_prints(recipe, request, capsys, name):
     assert cli.main(["analyse", name, recipe.name, *OPTIONS.get(name, [])]) == 0
     assert (folder / f"{name}.png").read_bytes() == first
     assert (folder / f"{name}.md").read_text() == page
+
+
+def test_publishing_makes_the_analyses_of_records_again(recipe, capsys, monkeypatch):
+    """Whoever trains an arm again finds no analysis of the run before."""
+    monkeypatch.setattr(report, "RESULTS", recipe.results)
+    monkeypatch.setattr(report, "write_index", lambda made: None)
+    for name in ("entropy", "tokens"):  # the second is of responses, which may be gone
+        assert cli.main(["analyse", name, recipe.name]) == 0
+    folder = recipe.results / "demo/micro/analysis"
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    report.publish(recipe_folder(recipe.name))
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    (recipe.results / "demo/micro/psr-seed2.json").unlink()
+    report.publish(recipe_folder(recipe.name))
+    after = {path.name for path in folder.iterdir() if path.read_bytes() != before[path.name]}
+    assert after == {"entropy.json", "entropy.md", "entropy.png"}
+    found = json.loads((folder / "entropy.json").read_text())
+    (folder / "entropy.json").write_text(json.dumps(found | {"command": "python -m common html"}))
+    capsys.readouterr()
+    report.publish(recipe_folder(recipe.name))
+    assert "entropy.json is not of these records" in capsys.readouterr().err
 
 
 def values(recipe, capsys, *words):
