@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
 from markdown_it import MarkdownIt
 from markupsafe import Markup
 from PIL import Image
@@ -121,8 +120,7 @@ def render(folders: Sequence[Path], results: Path) -> str:
     sources = [source for report in reports for source in report.sources]
     script = (front.TEMPLATE / "script.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))["title"]
-    title, _, subtitle = cited.partition(": ")
+    title, _, subtitle = citation.software()["title"].partition(": ")
     graders = results / "graders.md"
     environment = front.environment()
     environment.filters["code"] = lambda text: Markup(_INLINE.renderInline(str(text)))
