@@ -5,7 +5,7 @@ from functools import cache
 import pytest
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from common.config import choices, compose_run, leaves, recipe_folder
+from common.config import choices, leaves, recipe_folder
 from common.results.claims import load_claims
 from common.results.paper import load_paper
 from common.rewards.group import GroupReward
@@ -14,6 +14,7 @@ from common.schema import vocabulary
 from common.stages.prepare_model import word_tokenizer
 from data.parquet import PROMPT_COLUMNS, read_parquet
 from data.word_problems import build
+from tests.composed import composed
 
 FOLDER = recipe_folder("gemma_voting")
 SCALES = choices(FOLDER, "scale")
@@ -37,9 +38,8 @@ CONFOUNDERS = {
 }
 
 
-@cache
 def arm(variant, scale="node8"):
-    return compose_run(FOLDER, scale, variant, 1, [])
+    return composed("gemma_voting", scale, variant)
 
 
 @cache
