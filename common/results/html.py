@@ -21,7 +21,7 @@ from markupsafe import Markup
 from PIL import Image
 
 from common.config import ROOT, recipe_folders
-from common.results import charts, front, page
+from common.results import charts, citation, front, page
 from common.results.claims import FAILS, HOLDS, NOT_RUN, UNDECIDED, Verdict
 from common.results.record import load_all
 from common.results.rows import Row
