@@ -124,15 +124,13 @@ def draw(arms: dict[str, list[Curves]], title: str, coloured: int | None = None)
 
 
 def _legend(figure: Figure, drawn: Sequence[tuple[int, str]], coloured: int) -> None:
-    """The arms in colour one by one, then the grey ones together."""
+    """The arms in colour one by one; above them the names of the grey ones."""
     shown = {arm: Line2D([], [], linewidth=2, **style(i)) for i, arm in drawn if i < coloured}
-    others = [arm for i, arm in drawn if i >= coloured]
-    if others:
-        shown["others"] = Line2D([], [], **OTHER)
-        listed = textwrap.fill(f"others: {', '.join(others)}", 190, break_on_hyphens=False)
-        figure.supxlabel(listed, fontsize=8, color=_SMALL["color"])
+    others = ", ".join(arm for i, arm in drawn if i >= coloured)
     look: dict[str, Any] = {"loc": "outside lower center", "ncols": 4, "frameon": False}
-    figure.legend(list(shown.values()), list(shown), **look)
+    if others:
+        look["title"] = textwrap.fill(f"grey: {others}", 190, break_on_hyphens=False)
+    figure.legend(list(shown.values()), list(shown), title_fontsize=8, **look)
 
 
 _SMALL: dict[str, Any] = {"fontsize": 8, "family": "monospace", "color": "#555555"}

@@ -129,8 +129,8 @@ def test_of_many_arms_the_headlines_keep_their_colours(make_record: Make) -> Non
     assert [line.get_color() for line in reward.lines] == [*plots.COLOURS[:2], *[grey] * 7]
     assert len(reward.collections) == 2  # bands
     (legend,) = figure.legends
-    assert [t.get_text() for t in legend.get_texts()] == ["arm3", "arm8", "others"]
-    assert figure.get_supxlabel() == "others: arm0, arm1, arm2, arm4, arm5, arm6, arm7"
+    assert [t.get_text() for t in legend.get_texts()] == ["arm3", "arm8"]
+    assert legend.get_title().get_text() == "grey: arm0, arm1, arm2, arm4, arm5, arm6, arm7"
 
 
 def test_a_figure_knows_its_own_pixels(make_record: Make, tmp_path: Path) -> None:
