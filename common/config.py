@@ -98,6 +98,17 @@ class RunConfig:
         return int(self.get("trainer.nnodes")) * self.recipe.gpus
 
     @property
+    def asynchronous(self) -> bool:
+        """Whether GPUs of its own sample while the trainer's ranks train."""
+        return str(self.get("trainer.v1.trainer_mode")).startswith("separate_async")
+
+    @property
+    def samplers(self) -> int:
+        """GPUs that only sample, on all nodes; 0 where the trainer's ranks take turns."""
+        rollout = self.get("actor_rollout_ref.rollout")
+        return int(rollout["nnodes"] * rollout["n_gpus_per_node"]) if self.asynchronous else 0
+
+    @property
     def run_dir(self) -> Path:
         return ROOT / "runs" / self.name / self.scale / self.label / f"seed{self.seed}"
 

@@ -62,13 +62,15 @@ class Benchmark:
     """A parquet file below the run's folder, and how many responses to sample per problem.
 
     `grader`: who counts them, where it is not the reward of training. `chat_template`: a file of
-    the recipe that writes the prompts in the place of the model's own template.
+    the recipe that writes the prompts in the place of the model's own template. `temperature`:
+    where it is not the evaluation's.
     """
 
     file: str
     samples: int
     grader: str | None = None
     chat_template: str | None = None
+    temperature: float | None = None
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""`python -m common data list | fetch | verify | overlap`."""
+"""`python -m common data list | fetch | verify | overlap | answer`."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 import json
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from rich.table import Table
@@ -36,12 +37,24 @@ def add_parser(verbs: Any) -> None:
         "--near", type=float, default=0.5, help="Jaccard similarity of near ones, default 0.5"
     )
     sub.add_argument("--json", action="store_true", help="print JSON on standard output")
+    words = "A teacher's answers to the prompts of a built parquet file, as JSON lines."
+    sub = actions.add_parser("answer", help=words, description=words)
+    sub.add_argument("prompts", type=Path, metavar="FILE", help="runs/.../data/train.parquet")
+    sub.add_argument("to", type=Path, metavar="TO", help="made anew; asked for once, see TO.cache")
+    sub.add_argument("--url", required=True, help="endpoint, up to and with /v1")
+    sub.add_argument("--model", required=True, help="the endpoint's name of the teacher")
+    sub.add_argument("--take", type=int, help="the first so many prompts")
+    sub.add_argument("--max-tokens", type=int, default=2048, help="of an answer, default 2048")
+    sub.add_argument("--temperature", type=float, default=0.0, help="default 0")
+    sub.add_argument("--concurrency", type=int, default=8, help="requests in flight")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """One action; the exit code is 1 where a file is damaged or a set cannot be had."""
     if arguments.action == "overlap":
         return _overlap(arguments)
+    if arguments.action == "answer":
+        return _answer(arguments)
     splits = _splits(arguments.names)
     if arguments.action == "fetch" and not arguments.names:
         raise ValueError("data fetch: name the sets (`data list` shows them), or write all")
@@ -49,6 +62,22 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps(lines, indent=2))
     return int(any(line["faults"] for line in lines))
+
+
+def _answer(arguments: argparse.Namespace) -> int:
+    from common.habits.chat import Chat
+    from data import teacher
+
+    with Chat(
+        arguments.url,
+        arguments.model,
+        arguments.to.with_name(f"{arguments.to.name}.cache"),
+        max_tokens=arguments.max_tokens,
+        temperature=arguments.temperature,
+        concurrency=arguments.concurrency,
+    ) as chat:
+        teacher.answer(arguments.prompts, arguments.to, chat, arguments.take)
+    return 0
 
 
 def _splits(names: list[str]) -> list[tuple[str, str]]:

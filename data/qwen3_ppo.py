@@ -2,9 +2,10 @@
 
 General prompts are tiny instructions (`checkable_instructions`), which a reward model scores in
 training; verifiable ones are questions over passages (`retrieval_qa`, to answer or to refuse) and
-arithmetic chains. A share of the prompts asks for the think template: it begins with `think`, and
-the response with a thought, `<think>...</think>`, before the answer. Which do is drawn by the seed
-and written in `extra_info.think`; the 16 samples of a prompt are alike in it.
+arithmetic chains. A prompt with the think template begins with `think`, and its response with a
+thought, `<think>...</think>`, before the answer. In training it is drawn for each of a prompt's
+samples (`extra_info.think_prompt`, `think_share`; common/plugin/agent_loop.py), in what is taught
+for each prompt.
 """
 
 from __future__ import annotations
@@ -182,13 +183,17 @@ class _Pool:
         return found
 
 
-def _rows(drawn: Sequence[tuple[Task, Any, bool]], split: str) -> list[dict[str, Any]]:
+def _rows(drawn: Sequence[tuple[Task, Any]], split: str, think: float) -> list[dict[str, Any]]:
+    """Rows of verl's schema; `think`: the share of the samples that get the think template."""
     rows = []
-    for index, (task, problem, think) in enumerate(drawn):
-        prompt = text_of(task, problem, think)
-        extra = {"think": think, "prompt": [{"role": "user", "content": prompt}]}
+    for index, (task, problem) in enumerate(drawn):
+        plain, thinking = (
+            [{"role": "user", "content": text_of(task, problem, t)}] for t in (False, True)
+        )
+        extra: dict[str, Any] = {"prompt": plain}  # the reward model reads it
+        extra |= {"think_prompt": thinking, "think_share": think} if think else {}
         rows.append(
-            prompt_row(task.source, prompt, task.gold(problem), split, index, "micro", extra)
+            prompt_row(task.source, plain, task.gold(problem), split, index, "micro", extra)
         )
     return rows
 
@@ -212,9 +217,9 @@ def build(
     preferences_noise: float,
 ) -> None:
     """Write train and validation (prompts of the pool), general, kbqa and chains (`test` prompts of
-    each, none with a thought), sft and sft_noisy (responses to all kinds alike, for the base),
-    taught (right answers to the prompts of train: the baselines' teacher), preferences and
-    preferences_validation.
+    each, none with a thought), kbqa_answerable and kbqa_unanswerable (the two parts of kbqa), sft
+    and sft_noisy (responses to all kinds alike, for the base), taught (right answers to the prompts
+    of train: the baselines' teacher), preferences and preferences_validation.
 
     Validation and test prompts are the same for every seed and appear in no other file. `noise`:
     see each task. Raises: ValueError naming the key of `recipe.data.options` that is wrong.
@@ -238,18 +243,19 @@ def build(
         name: held_out[name][test : test + count]
         for name, count in counts(validation, mixed).items()
     }
-    check = [
-        (known[name], problem, fixed.random() < mixed.think)
-        for name, problems in compared.items()
-        for problem in problems
-    ]
+    check = [(known[name], problem) for name, problems in compared.items() for problem in problems]
     pool = _Pool(known, seed, held_out)
     learnt = pool.draw(mixed, train)
-    write_parquet(folder / "train.parquet", _rows(learnt, "train"))
-    write_parquet(folder / "validation.parquet", _rows(check, "validation"))
-    for name, task in known.items():
-        drawn = [(task, problem, False) for problem in held_out[name][:test]]
-        write_parquet(folder / f"{name}.parquet", _rows(drawn, name))
+    prompts = [(task, problem) for task, problem, _ in learnt]
+    write_parquet(folder / "train.parquet", _rows(prompts, "train", mixed.think))
+    write_parquet(folder / "validation.parquet", _rows(check, "validation", mixed.think))
+    tests = {name: held_out[name][:test] for name in known}
+    for answerable, name in ((True, "kbqa_answerable"), (False, "kbqa_unanswerable")):
+        tests[name] = [p for p in tests["kbqa"] if (p.answer is not None) is answerable]
+    for name, problems in tests.items():
+        task = known[name.partition("_")[0]]
+        rows = _rows([(task, problem) for problem in problems], name, 0.0)
+        write_parquet(folder / f"{name}.parquet", rows)
     alike = Shares(verifiable=2 / 3, kbqa=0.5, think=mixed.think)
     for name, drawn, share in (
         ("taught", learnt, 0.0),

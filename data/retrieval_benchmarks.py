@@ -27,8 +27,9 @@ class Part:
 
     `noise`: the share of RGB's passages without the answer; at 1 the task is rejection. `correct`:
     the share of right passages among the counterfactual. `take`: of NoMIRACL, at most so many
-    relevant and as many non-relevant questions, drawn with seed 42; `kbqa`: its questions want an
-    answer or a refusal, not a judgement of the passages.
+    relevant and as many non-relevant questions, drawn with seed 42; `answerable`: only the
+    relevant, or only the others; `kbqa`: its questions want an answer or a refusal, not a judgement
+    of the passages.
     """
 
     source: str
@@ -37,6 +38,7 @@ class Part:
     noise: float = 0.0
     correct: float = 0.0
     take: int | None = None
+    answerable: bool | None = None
     kbqa: bool = False
 
 
@@ -46,35 +48,41 @@ def build(folder: Path, seed: int, *, files: dict[str, dict[str, Any]]) -> None:
     Raises: ValueError naming the key of `recipe.data.options`, or the data file, that is wrong.
     """
     for name, options in files.items():
-        where = f"recipe.data.options.files.{name}"
-        part = typed(Part, options, where)
-        set_name, split = parse(part.source)
-        if part.passages < 1 or not 0 <= part.noise <= 1 or not 0 <= part.correct <= 1:
-            raise ValueError(
-                f"{where}: passages from 1 on, noise and correct from 0 to 1 are wanted"
+        found = rows(name, options, f"recipe.data.options.files.{name}")
+        write_parquet(folder / f"{name}.parquet", found)
+
+
+def rows(name: str, options: dict[str, Any], where: str) -> list[dict[str, Any]]:
+    """Rows of verl's schema of one part, of the split `name`.
+
+    Raises: ValueError that begins with `where`, or names the data file, for what is wrong.
+    """
+    part = typed(Part, options, where)
+    set_name, _ = parse(part.source)
+    if part.passages < 1 or not 0 <= part.noise <= 1 or not 0 <= part.correct <= 1:
+        raise ValueError(f"{where}: passages from 1 on, noise and correct from 0 to 1 are wanted")
+    if set_name.startswith("rgb_"):
+        content = _rgb(part, set_name.removeprefix("rgb_"), parse(part.source)[1])
+    elif set_name.startswith("nomiracl_"):
+        content = _nomiracl(part, set_name.removeprefix("nomiracl_"))
+    else:
+        raise ValueError(f"{where}.source: {part.source} is neither of RGB nor of NoMIRACL")
+    template = prompts.load(part.template)
+    found: list[dict[str, Any]] = []
+    for row, passages, gold in content:
+        task = gold["task"] if isinstance(gold, dict) and "task" in gold else ""
+        found.append(
+            prompt_row(
+                f"{set_name}_{task}".rstrip("_"),
+                template.render(row | {"documents": "\n".join(passages)}),
+                gold,
+                name,
+                len(found),
+                "retrieval",
+                {"id": row["id"], "template": template.label},
             )
-        if set_name.startswith("rgb_"):
-            content = _rgb(part, set_name.removeprefix("rgb_"), split)
-        elif set_name.startswith("nomiracl_"):
-            content = _nomiracl(part, set_name.removeprefix("nomiracl_"))
-        else:
-            raise ValueError(f"{where}.source: {part.source} is neither of RGB nor of NoMIRACL")
-        template = prompts.load(part.template)
-        rows: list[dict[str, Any]] = []
-        for row, passages, gold in content:
-            task = gold["task"] if isinstance(gold, dict) and "task" in gold else ""
-            rows.append(
-                prompt_row(
-                    f"{set_name}_{task}".rstrip("_"),
-                    template.render(row | {"documents": "\n".join(passages)}),
-                    gold,
-                    name,
-                    len(rows),
-                    "retrieval",
-                    {"id": row["id"], "template": template.label},
-                )
-            )
-        write_parquet(folder / f"{name}.parquet", rows)
+        )
+    return found
 
 
 Content = list[tuple[dict[str, Any], list[str], Any]]
@@ -149,7 +157,7 @@ def _nomiracl(part: Part, language: str) -> Content:
     rows = store.rows(part.source)
     rng = random.Random(42)
     found: Content = []
-    for answerable in (True, False):
+    for answerable in (True, False) if part.answerable is None else (part.answerable,):
         group = [row for row in rows if row["answerable"] is answerable]
         if part.take is not None and part.take < len(group):
             group = rng.sample(group, part.take)

@@ -24,6 +24,7 @@ from data.parquet import PROMPT_COLUMNS
 PLATFORMS = ("cpu", "cuda")
 REPLAY = ("disabled", "R2", "R3")
 METHODS = ("rl", "rejection", "sft")
+CHECKPOINT_ENGINE = "common.plugin.checkpoint_engine"
 SIZES = (
     "data.train_batch_size",
     "actor_rollout_ref.actor.ppo_mini_batch_size",
@@ -47,6 +48,7 @@ def check_config(run: RunConfig) -> None:
     check_lengths(run)
     check_parallel(run)
     check_trainer(run)
+    check_separate(run)
     check_replay(run)
     check_stop_token(run)
     check_warmup(run)
@@ -104,6 +106,7 @@ def check_selection(run: RunConfig, chosen: Selection) -> None:
     samples = run.get("actor_rollout_ref.rollout.n")
     chosen.check(samples)
     left = run.get("data.train_batch_size") * chosen.kept_of(samples)
+    left //= synchronised_every(run)
     keys = ["actor_rollout_ref.actor.ppo_mini_batch_size"]
     keys += ["critic.ppo_mini_batch_size"] if run.get("critic.enable") else []
     for key in keys:
@@ -120,6 +123,41 @@ def check_selection(run: RunConfig, chosen: Selection) -> None:
         raise ValueError(
             f"{key}={run.get(key)} does not divide the {each} responses on each rank that "
             f"{selection.KEY} leaves of a step; change it"
+        )
+
+
+def synchronised_every(run: RunConfig) -> int:
+    """Parts of a step that are each sampled and trained on before the sampler gets new weights."""
+    return int(run.get("trainer.v1.separate_async.parameter_sync_step")) if run.asynchronous else 1
+
+
+def check_separate(run: RunConfig) -> None:
+    """What verl's `separate_async` asserts late: a sampler of its own, and a way to it."""
+    if not run.asynchronous:
+        return
+    mode = run.get("trainer.v1.trainer_mode")
+    rollout, where = run.get("actor_rollout_ref.rollout"), "actor_rollout_ref.rollout"
+    if not run.samplers:
+        raise ValueError(
+            f"trainer.v1.trainer_mode={mode}: it samples on ranks of its own; set {where}.nnodes "
+            f"and {where}.n_gpus_per_node"
+        )
+    engine, cpu = rollout["checkpoint_engine"], run.recipe.platform == "cpu"
+    own = (engine["backend"], engine["custom_backend_module"])
+    if engine["backend"] == "naive" or (cpu and own != ("gloo", CHECKPOINT_ENGINE)):
+        wanted = f"gloo and custom_backend_module={CHECKPOINT_ENGINE}" if cpu else "nccl"
+        raise ValueError(
+            f"{where}.checkpoint_engine.backend={engine['backend']}: {mode} sends its weights to "
+            f"other processes; set {wanted}"
+        )
+    parts, prompts = synchronised_every(run), run.get("data.train_batch_size")
+    key = "trainer.v1.separate_async.parameter_sync_step"
+    if prompts % parts:
+        raise ValueError(f"{key}={parts} does not divide data.train_batch_size={prompts}")
+    if cpu and parts > 1:
+        # utils/fsdp_utils.py, fsdp2_sharded_save_to_cpu: `.cpu()` of what is there is no copy
+        raise ValueError(
+            f"{key}={parts}: on a CPU verl's copy of the old policy is the policy itself; set 1"
         )
 
 
@@ -168,10 +206,11 @@ def check_parallel(run: RunConfig) -> None:
     replica = tensor * rollout["data_parallel_size"] * rollout["pipeline_model_parallel_size"]
     sequence, where = ulysses(engine(run)), "actor_rollout_ref.rollout"
     experts_over = engine(run).get("expert_parallel_size", 1)
-    if run.ranks % replica:
+    pool = run.samplers or run.ranks
+    if pool % replica:
         raise ValueError(
             f"{where}.tensor_model_parallel_size={tensor}: replicas of {replica} GPUs do not "
-            f"divide {run.ranks} ranks; change it"
+            f"divide {pool} ranks; change it"
         )
     for size, total, key, what in (
         (sequence, run.ranks, "ulysses_parallel_size", "ranks"),
@@ -247,11 +286,6 @@ def check_trainer(run: RunConfig) -> None:
     if local and run.get("reward.num_workers") != 0:
         raise ValueError(
             f"reward.num_workers={run.get('reward.num_workers')}: {local} scores by itself; set 0"
-        )
-    if local and not sync:
-        raise ValueError(
-            f"trainer.v1.trainer_mode={mode}: {local} is for sync; set "
-            "actor_rollout_ref.rollout.agent.agent_loop_manager_class=null"
         )
     actor = run.get("actor_rollout_ref.actor")
     if actor["strategy"] == "veomni" and (actor["optim"].get("lr_warmup_steps") or 0) > 0:

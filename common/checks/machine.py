@@ -56,7 +56,7 @@ def local_faults(run: RunConfig) -> list[str]:
             f"trainer.nnodes={nodes} needs a Ray cluster: `ray start --head` on one node, "
             "`ray start --address=...` on the others, then set RAY_ADDRESS"
         )
-    needed = run.recipe.gpus if run.recipe.platform == "cuda" else 0
+    needed = run.recipe.gpus + run.samplers if run.recipe.platform == "cuda" else 0
     if visible_gpus() < needed:
         faults.append(
             f"scale={run.scale} needs {needed} GPUs and this machine has {visible_gpus()}; "

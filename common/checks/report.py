@@ -86,6 +86,7 @@ def estimate(run: RunConfig) -> dict[str, Any] | None:
     d, s = dimensions(config), memory.setting(run)
     capacity = run.recipe.gpu_memory_gib * GIB
     steps = run.get("trainer.total_training_steps")
+    served = run.get("algorithm").get("reference_service")
     spent = hours.gpu_hours(d, s, capacity, steps, evaluated(run, steps))
     return {
         "parameters": d.parameters(),
@@ -97,6 +98,7 @@ def estimate(run: RunConfig) -> dict[str, Any] | None:
         "disk_gb": in_units(memory.disk(d, s, hub=True), 1e9),
         "step_seconds": in_units(hours.step_seconds(d, s, capacity), 1),
         "gpu_hours": in_units(spent, 1),
+        "served_gib": round(memory.reference(d, s) / GIB, 1) if served else 0.0,
     }
 
 
@@ -168,5 +170,7 @@ def lines(found: dict[str, Any]) -> list[str]:
         whole = parts.pop("total")
         listed = ", ".join(f"{name} {value:g}" for name, value in parts.items() if value)
         text.append(f"  {title}: {whole:g} {unit} ({listed})")
+    if found["served_gib"]:
+        text.append(f"  a GPU, saved by the reference service: {found['served_gib']:g} GiB")
     text.append(f"  full-length sequences at once on a replica: {found['full_sequences']}")
     return text

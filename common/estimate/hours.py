@@ -7,7 +7,9 @@
                 once and every sequence's keys and values, or multiplies 2 N b, whichever is slower;
                 b is what the KV cache holds (vLLM gives memory as a sequence grows) or max_num_seqs
 
-Nothing here was measured: `ours`, all of ASSUMED. GPU numbers: NVIDIA's H100 SXM data sheet.
+Where other GPUs sample than train, sampling counts as far as it takes longer than training. Updates
+of a critic are not counted. Nothing here was measured: `ours`, all of ASSUMED. GPU numbers:
+NVIDIA's H100 SXM data sheet.
 """
 
 from __future__ import annotations
@@ -38,17 +40,20 @@ def step_seconds(d: Dimensions, s: memory.Setting, capacity: float) -> dict[str,
     forward = tokens * (2 * d.multiplied + d.attention_flops(length / 2))
     passes = 4 if s.checkpointing else 3
     seconds = forward / (s.ranks * FLOPS)
-    return {
-        "sampling": sampling_seconds(d, s, capacity, s.sequences),
-        "old log-probabilities": seconds / ASSUMED["forward_utilization"],
-        "update": passes * seconds / ASSUMED["training_utilization"],
+    sampling = sampling_seconds(d, s, capacity, s.sequences)
+    training = {
+        "old log-probabilities": s.kept * seconds / ASSUMED["forward_utilization"],
+        "update": s.kept * s.epochs * passes * seconds / ASSUMED["training_utilization"],
         "between": ASSUMED["between_phases"],
     }
+    if s.samplers:  # at the same time
+        sampling = max(0.0, sampling - sum(training.values()))
+    return {"sampling": sampling} | training
 
 
 def sampling_seconds(d: Dimensions, s: memory.Setting, capacity: float, sequences: int) -> float:
     """Seconds until `sequences` responses are there, spread over all replicas."""
-    replicas = max(1, s.ranks // s.tensor_parallel)
+    replicas = max(1, (s.samplers or s.ranks) // s.tensor_parallel)
     each = math.ceil(sequences / replicas)
     prompt, response = ASSUMED["mean_prompt"] * s.prompt, ASSUMED["mean_response"] * s.response
     context = prompt + response / 2  # of a sequence on its way
@@ -70,7 +75,7 @@ def gpu_hours(
 ) -> dict[str, float]:
     """GPU-hours of `steps` training steps and of `evaluated` responses of all evaluations."""
     seconds = step_seconds(d, s, capacity)
-    gpus = s.ranks / 3600
+    gpus = (s.ranks + s.samplers) / 3600
     parts = {phase: steps * value * gpus for phase, value in seconds.items()}
     parts["evaluation"] = sampling_seconds(d, s, capacity, evaluated) * gpus
     return parts

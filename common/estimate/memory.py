@@ -23,6 +23,8 @@ from typing import Any
 
 from common.config import RunConfig
 from common.estimate.dimensions import Dimensions
+from common.rewards.selection import KEY, Selection
+from common.schema import build
 
 GIB = 2**30
 RUNTIME = 4 * GIB  # of a GPU: CUDA contexts, NCCL buffers, what vLLM keeps when asleep
@@ -53,6 +55,9 @@ class Setting:
     fused: bool
     replay: bool
     kept_checkpoints: int
+    samplers: int  # GPUs that only sample; 0 where the trainer's do
+    kept: float  # share of the sampled responses that goes to the update
+    epochs: int
 
     @property
     def sequences(self) -> int:
@@ -85,7 +90,18 @@ def setting(run: RunConfig) -> Setting:
         fused=model["use_fused_kernels"],
         replay=run.recipe.routing_replay != "disabled",
         kept_checkpoints=run.get("trainer.max_actor_ckpt_to_keep") or 1,
+        samplers=run.samplers,
+        kept=kept_share(run),
+        epochs=actor["ppo_epochs"],
     )
+
+
+def kept_share(run: RunConfig) -> float:
+    """Of the sampled responses, those that a selection leaves for the update."""
+    chosen = (run.get("trainer.v1.sampler.sampler_kwargs") or {}).get("selection")
+    samples = run.get("actor_rollout_ref.rollout.n")
+    selected = build(Selection, chosen, KEY).kept_of(samples) if chosen else samples
+    return float(selected / samples)
 
 
 def ulysses(engine: dict[str, Any]) -> int:
@@ -117,6 +133,7 @@ def rollout_phase(d: Dimensions, s: Setting, capacity: float) -> dict[str, float
     """Bytes of one GPU of `capacity` bytes while responses are sampled."""
     trainer = 0.0 if s.param_offload else 4 * d.parameters() / s.ranks
     trainer += 0.0 if s.optimizer_offload else 8 * d.parameters() / s.ranks
+    trainer = 0.0 if s.samplers else trainer  # on other GPUs
     weights = 2 * d.parameters() / s.tensor_parallel
     return {
         "weights": weights,
@@ -124,6 +141,11 @@ def rollout_phase(d: Dimensions, s: Setting, capacity: float) -> dict[str, float
         "trainer": trainer,
         "runtime": RUNTIME,
     }
+
+
+def reference(d: Dimensions, s: Setting) -> float:
+    """Bytes of one GPU that a reference model in the trainer takes: its fp32 weights, sharded."""
+    return 4 * d.parameters() / s.ranks
 
 
 def kv_cache(d: Dimensions, s: Setting, capacity: float) -> float:

@@ -36,7 +36,7 @@ def batches(items: list[Any], size: int) -> Iterator[list[Any]]:
 
 
 def generate_transformers(model_path: Path, prompts: list[list[int]], spec: dict) -> Iterator:
-    """Yield (position, token ids, finish reason) batch by batch."""
+    """Yield (position, token ids, finish reason, minus their log-probability) batch by batch."""
     import torch
     from transformers import AutoModelForCausalLM
 
@@ -60,7 +60,7 @@ def generate_transformers(model_path: Path, prompts: list[list[int]], spec: dict
         ]
         completions = sample(model, [prompts[i] for i in batch], params, spec["batch_size"])
         for i, completion in zip(batch, completions, strict=True):
-            yield i, completion.token_ids, completion.finish_reason
+            yield i, completion.token_ids, completion.finish_reason, -sum(completion.log_probs)
 
 
 @lru_cache(maxsize=1)
@@ -89,12 +89,14 @@ def generate_vllm(model_path: Path, prompts: list[list[int]], spec: dict) -> Ite
             max_tokens=spec["max_response_length"],
             stop_token_ids=spec["stop_ids"],
             seed=seed,
+            logprobs=0,  # of the sampled token
         )
         for seed in spec["seeds"]
     ]
     outputs = engine.generate([TokensPrompt(prompt_token_ids=p) for p in prompts], parameters)
     for i, output in enumerate(outputs):
-        yield i, list(output.outputs[0].token_ids), output.outputs[0].finish_reason
+        found = output.outputs[0]
+        yield i, list(found.token_ids), found.finish_reason, -found.cumulative_logprob
 
 
 ENGINES = {"transformers": generate_transformers, "vllm": generate_vllm}
@@ -143,6 +145,11 @@ def graded(
             yield first, score.result()
 
 
+def sampling_of(benchmark: dict[str, Any]) -> tuple[Any, ...]:
+    """What decides the responses of a benchmark beside the checkpoint."""
+    return tuple(benchmark.get(k) for k in ("file", "samples", "chat_template", "temperature"))
+
+
 def evaluate_benchmark(
     spec: dict[str, Any], name: str, output: Path, sampled: dict[Any, list] | None = None
 ) -> dict[str, Any]:
@@ -151,8 +158,9 @@ def evaluate_benchmark(
     `sampled` holds the responses of the benchmarks before: another grader of the same prompts gets
     the same ones. Returns {"problems": {"id": [P], "n": [P], "c": [P], "t": [P]}, "tokens": {...},
     "truncated": share}; `t` counts the tokens of each problem's responses, and `problems` has `u`
-    [P], the ungradable responses of each, where there are any, and `r` [P], where all have a
-    `rating` in `extra_info`.
+    [P], the ungradable responses of each, where there are any, `r` [P], where all have a `rating`
+    in `extra_info`, and `h` [P], minus the summed log-probability of each problem's tokens, where
+    they were drawn from the model's own distribution.
     """
     from transformers import AutoTokenizer
 
@@ -166,15 +174,18 @@ def evaluate_benchmark(
     n = benchmark["samples"]
     ids = [str(row["extra_info"].get("index", i)) for i, row in enumerate(rows)]
     prompts = [p for p in prompt_ids(tokenizer, rows, template) for _ in range(n)]
+    own_temperature = benchmark.get("temperature")
     work = spec | {
+        "temperature": spec["temperature"] if own_temperature is None else own_temperature,
         "seeds": [request_seed(spec["seed"], i, s) for i in ids for s in range(n)],
         "stop_ids": stop_ids(model_path, tokenizer),
     }
     correct, ungradable, tokens = [0] * len(rows), [0] * len(rows), [0] * len(rows)
+    surprise = [0.0] * len(rows)
     truncated = done = 0
-    asked = (benchmark["file"], n, template)
+    asked = sampling_of(benchmark)
     others = [b for key, b in spec["benchmarks"].items() if key != name]
-    shared = asked in [(b["file"], b["samples"], b.get("chat_template")) for b in others]
+    shared = asked in map(sampling_of, others)
     before = sampled.get(asked)
     generated = sampled.setdefault(asked, []) if shared else []
 
@@ -185,7 +196,7 @@ def evaluate_benchmark(
             yield response, str(tokenizer.decode(response[1], skip_special_tokens=True))
 
     def score_of(response: tuple[Any, str]) -> dict[str, float]:
-        (i, _, _), text = response
+        (i, *_), text = response
         row = rows[i // n]
         truth = row["reward_model"]["ground_truth"]
         return rules.score(row["data_source"], text, truth, row["extra_info"])
@@ -193,10 +204,11 @@ def evaluate_benchmark(
     responses = decoded(before or ENGINES[spec["engine"]](model_path, prompts, work))
     progress = output.with_suffix(".progress.jsonl")
     with output.open("w") as file, progress.open("w", buffering=1) as marks:
-        for ((i, token_ids, reason), text), score in graded(rules, responses, score_of):
+        for ((i, token_ids, reason, minus), text), score in graded(rules, responses, score_of):
             correct[i // n] += int(score["acc"])
             ungradable[i // n] += int(score["ungradable"])
             tokens[i // n] += len(token_ids)
+            surprise[i // n] += minus
             truncated += int(reason == "length")
             done += 1
             line = {"id": ids[i // n], "sample": i % n, "response": text}
@@ -210,6 +222,8 @@ def evaluate_benchmark(
     ratings = [row["extra_info"].get("rating") for row in rows]
     if None not in ratings:
         problems["r"] = [float(rating) for rating in ratings]
+    if (work["temperature"], work["top_p"], work["top_k"]) == (1, 1, -1):
+        problems["h"] = [round(value, 4) for value in surprise]
     return {
         "problems": problems | ({"u": ungradable} if any(ungradable) else {}),
         "tokens": {"prompt": sum(map(len, prompts)), "response": sum(tokens)},

@@ -17,7 +17,8 @@ workers start elsewhere.
 | cpu (only with `VERL_PLATFORM=cpu`) | platform, engines | platform_cpu.py, engines_cpu.py |
 
 `sampler.GroupReplayBuffer` and its asynchronous twin, `local_agent_loop.LocalAgentLoopManager` and
-the classes of `sft_dataset` need no registration: keys of verl's configuration name them.
+the classes of `sft_dataset` need no registration: keys of verl's configuration name them. One key
+also names checkpoint_engine.py, which registers the checkpoint engine `gloo`.
 The switch is explicit because Ray also runs CPU-only processes on machines with GPUs.
 """
 

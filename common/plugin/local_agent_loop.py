@@ -6,8 +6,9 @@ each request, not sampling, decides how long a step takes. What differs from ver
 
 - The loops run in a thread of the trainer, not in Ray actors: no process to start, none to feed.
 - verl's reward manager is called right here, not in a Ray actor; set `reward.num_workers=0`.
-- A step's responses go to TransferQueue in one write, when the last is done. That delays nobody
-  under `trainer.v1.trainer_mode=sync`, whose sampler waits for all of them.
+- The responses of a submission go to TransferQueue in one write, when the last is done. Each
+  submission is a step's prompts (or replaces some of them), which the samplers of `sync` and, with
+  prompts in advance, of `separate_async` wait for anyway.
 - Of the dataset's columns, only those that the trainer reads back go with a response.
 """
 
@@ -73,6 +74,10 @@ class LocalAgentLoopManager:
         """Start to answer `prompts`; the responses appear in TransferQueue when all are done."""
         self._run(self._worker.start(prompts))
 
+    def close(self) -> None:
+        """Give up what is being answered: prompts in advance of a training that has ended."""
+        self._run(self._worker.stop())
+
     def _run(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
 
@@ -104,6 +109,12 @@ class _Worker(AgentLoopWorker):
         task = asyncio.create_task(self._answer(prompts, "val" if validate else "train"))
         self.running.add(task)
         task.add_done_callback(self._ended)
+
+    async def stop(self) -> None:
+        running = list(self.running)
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
 
     def _ended(self, task: asyncio.Task) -> None:
         self.running.discard(task)

@@ -8,6 +8,7 @@ names this module (stages/train.py does so where `trainer.v1.trainer_mode` asks 
 """
 
 import json
+import logging
 import time
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from verl.trainer.ppo.v1 import register_trainer
 from verl.trainer.ppo.v1.trainer_separate_async import PPOTrainerSeparateAsync
 from verl.trainer.ppo.v1.trainer_sync import PPOTrainerSync
 
+from common.plugin.local_agent_loop import LocalAgentLoopManager
 from common.schema import build
 from common.services.client import Connection
 from common.services.reference import ReferenceModel
@@ -140,6 +142,32 @@ class SyncReferenceService(_ReferenceService, PPOTrainerSync):
 
 @register_trainer("separate_async_reference_service")
 class SeparateAsyncReferenceService(_ReferenceService, PPOTrainerSeparateAsync):
-    """verl's trainer beside standalone rollout workers; see `_ReferenceService`."""
+    """verl's trainer beside standalone rollout workers; see `_ReferenceService`.
+
+    verl asserts that the prompts of a step are `separate_async.parameter_sync_step` mini-batches,
+    all of whose samples are trained on. A sampler that keeps k of n leaves fewer, so the size of a
+    mini-batch is this trainer's own matter: `common.checks` sees that it divides what is left.
+    """
 
     mode = "separate_async"
+
+    def __init__(self, config: DictConfig) -> None:
+        actor, steps = config.actor_rollout_ref.actor, config.trainer.v1.separate_async
+        mini_batch = actor.ppo_mini_batch_size
+        actor.ppo_mini_batch_size = config.data.train_batch_size // steps.parameter_sync_step
+        super().__init__(config)
+        actor.ppo_mini_batch_size = mini_batch
+
+    def fit(self, agent_loop_manager: Any) -> None:
+        super().fit(agent_loop_manager)
+        if isinstance(agent_loop_manager, LocalAgentLoopManager):
+            agent_loop_manager.close()  # it could not write what it still answers
+
+    def _setup(self) -> None:
+        # without hybrid replicas verl 0.9.1 gives a logger print's `flush`, a TypeError where the
+        # line is logged (trainer_separate_async.py, the end of `_setup`)
+        verls = logging.getLogger(PPOTrainerSeparateAsync.__module__)
+        level = verls.level
+        verls.setLevel(logging.WARNING)
+        super()._setup()
+        verls.setLevel(level)

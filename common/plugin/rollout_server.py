@@ -8,7 +8,7 @@ dynamic batches. Choose it with `actor_rollout_ref.rollout.name=transformers`; o
 import asyncio
 import os
 import time
-from collections.abc import Generator
+from collections.abc import AsyncIterable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,7 @@ from verl.utils.config import omega_conf_to_dataclass
 from verl.workers.config import HFModelConfig, RolloutConfig
 from verl.workers.rollout.base import BaseRollout
 from verl.workers.rollout.replica import RolloutMode, RolloutReplica, TokenOutput
+from verl.workers.rollout.utils import ensure_async_iterator
 
 from common.plugin.routing import Routing
 from common.plugin.sampling import Completion, SamplingParams, sample
@@ -76,6 +77,7 @@ class TransformersServer:
         # whoever holds the lock of `weights` has the model; it can be served once `loaded`
         self.weights = asyncio.Condition()
         self.loaded = load_weights
+        self.paused = False
         self.update: WeightUpdate | None = None
 
     async def generate(
@@ -110,7 +112,7 @@ class TransformersServer:
             batch = await self._next_batch()
             try:
                 async with self.weights:
-                    await self.weights.wait_for(lambda: self.loaded)
+                    await self.weights.wait_for(lambda: self.loaded and not self.paused)
                     completions = await asyncio.to_thread(self._sample, batch)
                     global_steps = self.global_steps
             except Exception as error:  # it belongs to the callers; the server serves on
@@ -158,6 +160,18 @@ class TransformersServer:
                 self.update, self.loaded, self.global_steps = None, True, global_steps
                 self.weights.notify_all()
 
+    async def abort_all_requests(self, reject_request: bool = False) -> None:
+        """Start no batch until `resume_generation`. Returns once the one being sampled has ended:
+        a response is of one version of the weights, where vLLM's would be cut and continued by
+        the next. What waits is answered by the new weights, whatever `reject_request` says."""
+        async with self.weights:
+            self.paused = True
+
+    async def resume_generation(self) -> None:
+        async with self.weights:
+            self.paused = False
+            self.weights.notify_all()
+
     async def ready(self) -> None:
         """Returns once the actor is up."""
 
@@ -167,6 +181,10 @@ class TransformersServer:
     async def sleep(self) -> None: ...
 
     async def clear_kv_cache(self) -> None: ...
+
+    async def release_kv_cache(self) -> None: ...
+
+    async def resume_kv_cache(self) -> None: ...
 
 
 class TransformersReplica(RolloutReplica):
@@ -192,7 +210,8 @@ class TransformersReplica(RolloutReplica):
 
 
 class ServerAdapter(BaseRollout):
-    """Lives in each trainer process and pushes new weights to the server of its replica."""
+    """Pushes new weights to the server of its replica. It lives in each trainer process or, of a
+    standalone replica, in the worker that receives what the checkpoint engine sends."""
 
     def __init__(
         self, config: Any, model_config: Any, device_mesh: Any, replica_rank: int = -1
@@ -211,7 +230,7 @@ class ServerAdapter(BaseRollout):
     @torch.no_grad()
     async def update_weights(
         self,
-        weights: Generator[tuple[str, torch.Tensor], None, None],
+        weights: Iterable[tuple[str, torch.Tensor]] | AsyncIterable[tuple[str, torch.Tensor]],
         wire_format: str = "named_tensors",
         global_steps: int | None = None,
         peft_config: dict | None = None,
@@ -225,13 +244,14 @@ class ServerAdapter(BaseRollout):
         if wire_format != "named_tensors" or peft_config is not None:
             raise ValueError(
                 "rollout.name=transformers takes full weights: set checkpoint_engine.backend=naive "
-                "and, with LoRA, model.lora.merge=True."
+                "(or gloo, of a standalone replica) and, with LoRA, model.lora.merge=True."
             )
         limit = self.config.checkpoint_engine.update_weights_bucket_megabytes << 20
         server = ray.get_actor(_actor_name(self.config, self.replica_rank)) if self.sends else None
         bucket: dict[str, torch.Tensor] = {}
         size = 0
-        for name, tensor in weights:  # every rank iterates: gathering a weight is a collective
+        # every rank iterates: gathering a weight is a collective
+        async for name, tensor in ensure_async_iterator(weights):
             if server is None:
                 continue
             # a copy, since pickling a view of a fused weight would send all of it

@@ -48,6 +48,7 @@ class _Groups:
 
     - group/score: mean score. group/correct: share of responses that are correct.
     - group/all_correct, group/none_correct: share of the prompts whose responses all are, or none.
+    - group/samples: number of responses.
     - group/kept: share of responses that go to the update; group/kept_score: their mean score, and
       group/kept_spread the mean over prompts of its standard deviation, before any normalisation.
     - group/<data source>/score, group/<data source>/spread: the same as group/score and
@@ -59,6 +60,8 @@ class _Groups:
     - group/entropy: mean over all sampled tokens of minus their log-probability under the sampler,
       an unbiased estimate of its entropy (`rollout.calculate_log_probs`); actor/entropy is over the
       responses of the update alone.
+    - group/think: share of the responses to a prompt with the think template, where rows have one
+      (agent_loop.py).
     - group/<name>: mean of what the reward function returns beside its score, `ungradable` first of
       all; where a batch has several data sources, over the rows that have a number.
 
@@ -176,8 +179,12 @@ class _Groups:
                 "group/all_correct": sum(map(all, rights_PG)) / len(groups),
                 "group/none_correct": sum(not any(g) for g in rights_PG) / len(groups),
                 "group/kept": len(kept) / len(keys),
+                "group/samples": len(keys),
             }
         )
+        drawn = [extra["think"] for extra in fields["extra_fields"] if "think" in extra]
+        if drawn:
+            metrics["group/think"] = fmean(drawn)
         parts = {"": scores_PG}
         if all("correctness" in info for info in infos):
             parts["correctness_"] = [[infos[i]["correctness"] for i in g] for g in groups]

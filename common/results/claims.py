@@ -32,7 +32,7 @@ import yaml
 from common.config import choices
 from common.results import statistics
 from common.results.expression import Expression, Measurement, parse
-from common.results.record import estimates, response_tokens
+from common.results.record import entropies, estimates, response_tokens
 from common.results.statistics import Interval
 from common.schema import build, suggest
 
@@ -255,4 +255,8 @@ def _units(claim: Claim, measurement: Measurement, record: dict[str, Any]) -> _U
         if not problems.get("t"):
             raise ValueError(f"{where} has not counted the tokens of {name!r}")
         return _Units(response_tokens(problems)[order], ids)
+    if measurement.function == "entropy":
+        if not problems.get("h"):
+            raise ValueError(f"{where} has not summed the log-probabilities of {name!r}")
+        return _Units(entropies(problems)[order], ids)
     return _Units(estimates(problems, k)[order], ids)

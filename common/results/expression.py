@@ -10,6 +10,7 @@ Numbers, + - * /, unary minus, parentheses, log10(x) and the measurements
     accuracy(arm, benchmark)    mean over problems of c / n
     pass_at(arm, benchmark, k)  mean over problems of the unbiased pass@k
     tokens(arm, benchmark)      mean over problems of a response's tokens
+    entropy(arm, benchmark)     mean over problems of the policy's entropy a token, nats
 
 Arms are bare names or quoted; metrics and benchmarks are quoted.
 """
@@ -38,6 +39,7 @@ _USAGE = {
     "accuracy": "accuracy(arm, benchmark)",
     "pass_at": "pass_at(arm, benchmark, k)",
     "tokens": "tokens(arm, benchmark)",
+    "entropy": "entropy(arm, benchmark)",
 }
 _LONGEST = 500  # characters; bounds the depth of the tree that is walked
 

@@ -168,11 +168,11 @@ def _key(row: Row) -> tuple[str, str]:
 def _scores(report: Report, scale: str) -> list[tuple[str, str]]:
     """(metric, benchmark) of the scores in the claims, in their order."""
     measured = [m for v in report.verdicts if v.scale == scale for m in v.claim.parsed.measurements]
-    names = {"accuracy": "accuracy", "tokens": "response_tokens"}
+    names = {"accuracy": "accuracy", "tokens": "response_tokens", "entropy": "entropy"}
     found = [
         (names.get(m.function, f"pass@{m.k}"), m.name.removesuffix(BASE))
         for m in measured
-        if m.function in ("accuracy", "pass_at", "tokens")
+        if m.function in (*names, "pass_at")
     ]
     return list(dict.fromkeys(found))
 

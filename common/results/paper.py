@@ -1,10 +1,10 @@
 """The numbers a paper prints, from a recipe's `paper.csv`.
 
 Columns: metric, variant, benchmark, value, unit, source, status, note. `metric` is `accuracy`,
-`pass@<k>`, `response_tokens` or `elo` (with a benchmark), `wall_time_s`, the dotted key of a
-configuration value, or else a training metric, meaning its mean over steps. `value` is empty where
-the paper prints none; `variant` is an arm, or `before RL` for the model that RL starts from; with a
-unit that starts with %, ours is shown times 100; `status` says how sure the value is.
+`pass@<k>`, `response_tokens`, `entropy` or `elo` (with a benchmark), `wall_time_s`, the dotted key
+of a configuration value, or else a training metric, meaning its mean over steps. `value` is empty
+where the paper prints none; `variant` is an arm, or `before RL` for the model that RL starts from;
+with a unit that starts with %, ours is shown times 100; `status` says how sure the value is.
 """
 
 from __future__ import annotations
@@ -37,7 +37,8 @@ class PaperNumber:
 
 def is_score(metric: str) -> bool:
     """Whether a metric is measured on a benchmark (and not a training metric or a setting)."""
-    return re.fullmatch(r"accuracy|ungradable|pass@\d+|response_tokens|elo", metric) is not None
+    scores = r"accuracy|ungradable|pass@\d+|response_tokens|entropy|elo"
+    return re.fullmatch(scores, metric) is not None
 
 
 def load_paper(path: Path) -> list[PaperNumber]:

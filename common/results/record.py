@@ -43,7 +43,9 @@ class Problems:
 
     `u`: samples that no verdict was reached on, none of them correct; null where there are none.
     `t`: tokens of all samples of the problem; null in records from before they were counted.
-    `r`: the problems' Elo ratings; null where they have none.
+    `r`: the problems' Elo ratings; null where they have none. `h`: minus the log-probability of all
+    tokens of the problem's samples, nats; null where they were not drawn at temperature 1 from all
+    tokens, and in records from before it was summed.
     """
 
     id: list[str]
@@ -52,6 +54,7 @@ class Problems:
     u: list[int] | None = None
     t: list[int] | None = None
     r: list[float] | None = None
+    h: list[float] | None = None
 
 
 @dataclass(frozen=True)
@@ -160,12 +163,19 @@ def response_tokens(problems: dict[str, Any]) -> np.ndarray:
     return np.asarray(problems["t"], dtype=float) / np.asarray(problems["n"])
 
 
+def entropies(problems: dict[str, Any]) -> np.ndarray:
+    """(P,) minus the mean log-probability of each problem's sampled tokens, nats: an estimate of
+    the policy's entropy a token."""
+    return np.asarray(problems["h"]) / np.maximum(1, problems["t"])
+
+
 def compute_metrics(problems: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
     """`<benchmark>/accuracy` and `<benchmark>/pass@k`, k the powers of two up to the least n.
 
     Accuracy is avg@n: the mean over problems of c / n. The interval is over problems. Where some
     samples are ungradable, `<benchmark>/ungradable` is their share, by the same formula. Where
-    tokens were counted, `<benchmark>/response_tokens` is their mean (Student's t over problems).
+    tokens were counted, `<benchmark>/response_tokens` is their mean (Student's t over problems),
+    and where their log-probabilities were summed, `<benchmark>/entropy` is that of `entropies`.
     Where problems have ratings, `<benchmark>/elo` is the contestant's (common/evaluation/elo.py).
     """
     metrics = {}
@@ -181,15 +191,12 @@ def compute_metrics(problems: dict[str, dict[str, Any]]) -> dict[str, dict[str, 
                 "ci95": list(mean_interval(values_P)),
                 "n": len(values_P),
             }
-        if counts.get("t"):
-            tokens_P = response_tokens(counts)
-            mean = float(tokens_P.mean())
-            interval = seed_interval(tokens_P.tolist()) if len(tokens_P) > 1 else (mean, mean)
-            metrics[f"{name}/response_tokens"] = {
-                "mean": mean,
-                "ci95": list(interval),
-                "n": len(tokens_P),
-            }
+        unbounded = {"response_tokens": response_tokens(counts)} if counts.get("t") else {}
+        unbounded |= {"entropy": entropies(counts)} if counts.get("h") else {}
+        for label, values_P in unbounded.items():
+            mean = float(values_P.mean())
+            interval = seed_interval(values_P.tolist()) if len(values_P) > 1 else (mean, mean)
+            metrics[f"{name}/{label}"] = {"mean": mean, "ci95": list(interval), "n": len(values_P)}
         if counts.get("r"):
             rating, low, high = elo_rating(counts["r"], counts["n"], counts["c"])
             metrics[f"{name}/elo"] = {"mean": rating, "ci95": [low, high], "n": len(counts["r"])}
@@ -349,9 +356,11 @@ def _counts(record: Record) -> Iterator[tuple[str, float]]:
 
 
 def _check_counts(where: str, counts: Problems) -> None:
-    u, t, r = (given or [0] * len(counts.id) for given in (counts.u, counts.t, counts.r))
-    if not len(counts.id) == len(counts.n) == len(counts.c) == len(u) == len(t) == len(r) > 0:
-        raise ValueError(f"{where}: id, n, c, u, t and r are lists of one length, at least 1")
+    given = (counts.n, counts.c, counts.u, counts.t, counts.r, counts.h)
+    lists = [values or [0] * len(counts.id) for values in given]
+    if not counts.id or any(len(values) != len(counts.id) for values in lists):
+        raise ValueError(f"{where}: id, n, c, u, t, r and h are lists of one length, at least 1")
+    _, _, u, t, *_ = lists
     if min(t) < 0:
         raise ValueError(f"{where}.t: {min(t)} is negative")
     if len(set(counts.id)) < len(counts.id):

@@ -83,7 +83,7 @@ def build_rows(
             found = [(r, e) for r in group if (e := measure(r, metric, name))]
             number = printed.get((metric, benchmark, variant))
             where = f"{variant} at {scale}: {metric}"
-            share = metric not in ("response_tokens", "elo")
+            share = metric not in ("response_tokens", "entropy", "elo")
             ours = _over_seeds([e for _, e in found], where, share)
             rows.append(
                 Row(

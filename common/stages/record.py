@@ -39,6 +39,8 @@ CURVES = (
     "prompt_length/mean",
     "val-core/",
     "training/rollout_",
+    "training/off_policy/trajectory_staleness/",
+    "weight_sync/",
     "train/loss",
     "train/grad_norm",
     "rejection/",

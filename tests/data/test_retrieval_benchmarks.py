@@ -99,7 +99,7 @@ NOMIRACL = [
 
 def test_nomiracl(tmp_path, monkeypatch):
     monkeypatch.setattr(store, "rows", lambda name: NOMIRACL)
-    part = {"source": "nomiracl_en", "template": "nomiracl"}
+    part = {"source": "nomiracl_en/test", "template": "nomiracl"}
     rows = built(tmp_path, **part)
     assert [r["reward_model"]["ground_truth"] for r in rows] == ["relevant"] * 20 + [
         "non_relevant"
@@ -116,6 +116,9 @@ def test_nomiracl(tmp_path, monkeypatch):
         gold = json.loads(row["reward_model"]["ground_truth"])
         get_grader("kbqa").grade({"response": "It is 3.", "gold": gold})
         assert gold["answerable"] == (int(row["extra_info"]["id"]) % 3 > 0)
+    for answer, gold in ((True, "relevant"), (False, "non_relevant")):
+        half = built(tmp_path, **part, take=4, answerable=answer)
+        assert [row["reward_model"]["ground_truth"] for row in half] == [gold] * 4
 
 
 @pytest.mark.parametrize(

@@ -3,20 +3,29 @@
 import csv
 from collections import Counter
 from functools import cache
+from types import SimpleNamespace
 
 import pytest
 
+from common.checks import check_config
+from common.checks.configuration import check_separate
 from common.config import ROOT, choices, compose_run, leaves, recipe_folder
+from common.habits.chat import Answer
+from common.plugin.agent_loop import thinks
 from common.results.claims import load_claims
 from common.results.paper import load_paper
 from common.rewards.registry import get_grader
+from common.rewards.rule import KEY
 from common.stages.prepare_model import word_tokenizer
+from data import prompt_pool as published
 from data import qwen3_ppo as pool
-from data.parquet import read_parquet
+from data import teacher
+from data.parquet import prompt_row, read_parquet, write_parquet
 
 FOLDER = recipe_folder("qwen3_ppo")
 SELECTION = "trainer.v1.sampler.sampler_kwargs.selection"
 TABLE = ROOT / "../shared/papers/tables/qwen3_ppo.csv"
+COLUMNS = ("data_source", "prompt", "extra_info")
 GRADERS = {
     "checkable_instructions": "checkable",
     "retrieval_qa": "kbqa_strict",
@@ -25,8 +34,8 @@ GRADERS = {
 
 
 @cache
-def arm(variant="ppo"):
-    return compose_run(FOLDER, "micro", variant, 1, [])
+def arm(variant="ppo", scale="micro", *overrides):
+    return compose_run(FOLDER, scale, variant, 1, list(overrides))
 
 
 ARMS = {
@@ -40,12 +49,100 @@ ARMS = {
 }
 
 
+@pytest.mark.parametrize("scale", ["micro", "node8"])
 @pytest.mark.parametrize("variant", ARMS)
-def test_an_arm_is_its_delta(variant):
-    plain, other = (dict(leaves(arm(v).config)) for v in ("ppo", variant))
+def test_an_arm_is_its_delta(variant, scale):
+    check_config(arm(variant, scale))
+    plain, other = (dict(leaves(arm(v, scale).config)) for v in ("ppo", variant))
     differing = {k: other[k] for k in other if plain.get(k) != other[k]}
     assert differing == ARMS[variant] | {"recipe.variant": variant}
     assert {*ARMS, "ppo"} == set(choices(FOLDER, "variant"))
+
+
+def test_node8_is_the_posts_setting():
+    run = arm(scale="node8")
+    rollout = run.get("actor_rollout_ref.rollout")
+    assert (run.ranks, run.samplers, rollout["name"]) == (7, 1, "vllm")
+    assert run.get("trainer.v1.trainer_mode") == "separate_async_reference_service"
+    assert not run.get("actor_rollout_ref.hybrid_engine") and run.get("critic.enable")
+    assert (rollout["n"], run.get("data.max_response_length")) == (16, 2048)
+    for part in ("actor_rollout_ref.actor", "critic"):
+        assert run.get(part)["ppo_micro_batch_size_per_gpu"] == 4
+    addresses = [run.get("algorithm.reference_service.address")]
+    addresses.append(run.get(f"{KEY}.reward_kwargs.neural.service.address"))
+    assert all(address.startswith("http://") for address in addresses)  # services elsewhere
+    models = {s: arm(scale=s).recipe.models["instruct"].hub for s in ("node8", "node8_1b7")}
+    assert models == {"node8": "Qwen/Qwen3-4B", "node8_1b7": "Qwen/Qwen3-1.7B"}
+    # every benchmark that the post names has its own, or a stand-in
+    printed = {n.benchmark for n in load_paper(FOLDER / "paper.csv") if n.benchmark}
+    ours = set(run.recipe.evaluation.benchmarks)
+    assert {b for b in printed - ours if not b.startswith("instruct_follow zh")} == set()
+
+
+@pytest.mark.parametrize(
+    ("override", "says"),
+    [
+        ("trainer.v1.separate_async.parameter_sync_step=2", "copy of the old policy is the policy"),
+        ("actor_rollout_ref.rollout.nnodes=0", "it samples on ranks of its own"),
+        ("actor_rollout_ref.rollout.checkpoint_engine.backend=naive", "set gloo and custom"),
+    ],
+)
+def test_a_sampler_beside_the_trainer_needs_its_settings(override, says):
+    with pytest.raises(ValueError, match=says):
+        check_separate(arm("ppo", "micro", override))
+
+
+def test_qwen3s_template_thinks_where_it_is_asked_to():
+    template = (FOLDER / "qwen3.jinja").read_text()
+    tokenizer = word_tokenizer(["a"], template)
+
+    def written(content, **options):
+        turns = [{"role": "system", "content": "s"}, {"role": "user", "content": content}]
+        turns += options.pop("more", [])
+        return tokenizer.apply_chat_template(turns, tokenize=False, **options)
+
+    plain = written("q", add_generation_prompt=True)
+    assert plain.endswith("q<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n")
+    (turn,) = published.thinking([{"role": "user", "content": "q"}])
+    asked = written(turn["content"], add_generation_prompt=True)
+    assert asked.endswith("q /think<|im_end|>\n<|im_start|>assistant\n")
+    taught = written("q", more=[{"role": "assistant", "content": "x"}])
+    assert taught == plain + "x<|im_end|>\n"
+
+
+def test_ifevals_four_metrics():
+    """By prompt and by instruction, strictly and loosely; a thought is not graded."""
+    ids = ["change_case:english_lowercase", "keywords:existence"]
+    gold = {"prompt": "p", "instruction_id_list": ids, "kwargs": [{}, {"keywords": ["cat"]}]}
+    row = prompt_row("ifeval", "p", gold, "test", 0)
+    rows = published.each_instruction([row])
+    assert [r["extra_info"]["index"] for r in rows] == [0, 1]
+    said = "<think>A DOG</think>Here it is:\nthe small cat sleeps on the old sofa in our kitchen"
+    found = {
+        name: [
+            get_grader(f"recipes.qwen3_ppo.task:{name}")
+            .grade({"response": said, "gold": r["reward_model"]["ground_truth"]})
+            .score
+            for r in [row, *rows]
+        ]
+        for name in ("ifeval", "ifeval_loose")
+    }
+    # loosely the first line may go, and with it the capital
+    assert found == {"ifeval": [0, 0, 1], "ifeval_loose": [1, 1, 1]}
+
+
+def test_a_teachers_answers_become_chats(tmp_path):
+    """Of an answer with a thought the rest is kept, and one that was cut is left out."""
+    asked = [[{"role": "user", "content": f"q{i}"}] for i in range(3)]
+    rows = [prompt_row("ultrafeedback", prompt, "-", "train", i) for i, prompt in enumerate(asked)]
+    write_parquet(tmp_path / "train.parquet", rows)
+    answers = [Answer("<think>x</think>\na0", "stop", 1, 1), Answer("a1", "length", 1, 1)]
+    chat = SimpleNamespace(cost="free", answers=lambda prompts: answers[: len(prompts)])
+    teacher.answer(tmp_path / "train.parquet", tmp_path / "taught.jsonl", chat, 2)
+    chats = published.teachers(tmp_path / "taught.jsonl", rows)
+    assert chats == [{"messages": [*asked[0], {"role": "assistant", "content": "a0"}]}]
+    with pytest.raises(ValueError, match="answers no prompt of this pool"):
+        published.teachers(tmp_path / "taught.jsonl", rows[1:])
 
 
 def test_claims_and_published_numbers_are_readable():
@@ -75,15 +172,22 @@ def built(tmp_path_factory):
 
 
 def test_the_pool_is_mixed_as_published(built):
-    rows = read_parquet(built / "train.parquet", ("data_source", "prompt", "extra_info"))
+    rows = read_parquet(built / "train.parquet", COLUMNS)
     sources = Counter(row["data_source"] for row in rows)
     assert sources == {"checkable_instructions": 576, "retrieval_qa": 32, "arithmetic_chain": 32}
-    thinking = [row for row in rows if row["extra_info"]["think"]]
-    assert 15 <= len(thinking) <= 50  # 5 % of 640
     for row in rows:
-        prompt = row["prompt"][0]["content"]
-        assert prompt.startswith("think ") == row["extra_info"]["think"]
-        assert row["extra_info"]["prompt"] == row["prompt"]  # the reward model reads it
+        extra, (turn,) = row["extra_info"], row["prompt"]
+        assert extra["think_prompt"] == [turn | {"content": "think " + turn["content"]}]
+        assert extra["think_share"] == 0.05
+        assert extra["prompt"] == row["prompt"]  # the reward model reads it
+    drawn = [thinks(rows[0]["extra_info"], seed) for seed in range(10000)]
+    assert sum(drawn) == pytest.approx(500, abs=100)
+    parts = [
+        [row["extra_info"]["prompt"] for row in read_parquet(built / f"{name}.parquet", COLUMNS)]
+        for name in ("kbqa_answerable", "kbqa_unanswerable", "kbqa")
+    ]
+    assert len(parts[0]) + len(parts[1]) == len(parts[2]) == 300
+    assert all(prompt in parts[2] for part in parts[:2] for prompt in part)
 
 
 def test_what_is_taught_is_right_fits_and_is_held_apart(built):
@@ -100,7 +204,7 @@ def test_what_is_taught_is_right_fits_and_is_held_apart(built):
     chats = read_parquet(built / "taught.parquet", ("messages",))
     for row, chat in zip(rows, chats, strict=True):
         asked, answer = chat["messages"]
-        assert asked == row["prompt"][0]
+        assert asked["content"].removeprefix("think ") == row["prompt"][0]["content"]
         grader = get_grader(f"recipes.qwen3_ppo.task:{GRADERS[row['data_source']]}")
         gold = row["reward_model"]["ground_truth"]
         assert grader.grade({"response": answer["content"], "gold": gold}).score == 1.0

@@ -1,6 +1,7 @@
 """Offline evaluation of a tiny model in one process: seeds, counts, stop tokens."""
 
 import json
+import math
 from dataclasses import replace
 
 import pytest
@@ -109,8 +110,20 @@ def test_a_benchmark_may_have_a_grader_of_its_own(spec, tmp_path):
 
 def test_counts_name_no_ungradable_response_where_there_is_none(spec, tmp_path):
     result = generation.evaluate_benchmark(spec, "test", tmp_path / "test.jsonl")
-    assert set(result["problems"]) == {"id", "n", "c", "t"}
-    assert sum(result["problems"]["t"]) == result["tokens"]["response"] > 0
+    problems = result["problems"]
+    assert set(problems) == {"id", "n", "c", "t", "h"}
+    assert sum(problems["t"]) == result["tokens"]["response"] > 0
+    # an untrained model: nearly uniform over its tokens
+    each = sum(problems["h"]) / sum(problems["t"])
+    assert each == pytest.approx(math.log(len(SPECIAL) + len(MODEL["characters"])), rel=0.2)
+
+
+def test_a_benchmark_may_have_a_temperature_of_its_own(spec, tmp_path):
+    spec["benchmarks"]["greedy"] = spec["benchmarks"]["test"] | {"temperature": 0.0}
+    known, names = {}, ("test", "greedy")
+    found = {n: generation.evaluate_benchmark(spec, n, tmp_path / n, known) for n in names}
+    assert "h" not in found["greedy"]["problems"]  # that would be no entropy
+    assert len({line["response"] for line in responses(tmp_path / "greedy").values()}) <= 6
 
 
 def test_another_grader_gets_the_same_responses_and_another_template_new_ones(

@@ -1,5 +1,7 @@
 """The reference policy as a service: which workers verl makes, and what reaches its queue."""
 
+import inspect
+import logging
 from types import SimpleNamespace
 
 import pytest
@@ -9,10 +11,13 @@ from tensordict import TensorDict
 from verl.trainer.ppo.utils import Role
 from verl.trainer.ppo.v1 import trainer_base
 from verl.trainer.ppo.v1.trainer_base import PPOTrainer
+from verl.trainer.ppo.v1.trainer_separate_async import PPOTrainerSeparateAsync
 
 from common.plugin import reference_service
 from common.plugin.reference_service import SeparateAsyncReferenceService, SyncReferenceService
 from common.services.reference import ReferenceModel
+
+verls_setup = PPOTrainerSeparateAsync._setup
 
 
 @pytest.fixture(autouse=True)
@@ -26,7 +31,7 @@ def service(monkeypatch):
 
 
 def make(cls, tmp_path, kl=True, **trainer):
-    actor = {"use_kl_loss": False, "strategy": "fsdp2"}
+    actor = {"use_kl_loss": False, "strategy": "fsdp2", "ppo_mini_batch_size": 2}
     config = {
         "algorithm": {
             "use_kl_in_reward": kl,
@@ -35,9 +40,10 @@ def make(cls, tmp_path, kl=True, **trainer):
         },
         "actor_rollout_ref": {"actor": actor, "model": {}, "rollout": {"temperature": 0.5}},
         "critic": {"enable": True},
+        "data": {"train_batch_size": 8},
         "reward": {"reward_model": {"enable_resource_pool": False}},
         "trainer": {
-            "v1": {"trainer_mode": "ours"},
+            "v1": {"trainer_mode": "ours", "separate_async": {"parameter_sync_step": 1}},
             "n_gpus_per_node": 1,
             "nnodes": 1,
             "default_local_dir": str(tmp_path),
@@ -45,6 +51,8 @@ def make(cls, tmp_path, kl=True, **trainer):
     }
 
     def verls(self, config):
+        if cls is SeparateAsyncReferenceService:  # what verl asserts
+            assert config.actor_rollout_ref.actor.ppo_mini_batch_size == 8
         self.config = config
         self.use_reference_policy = trainer_base.need_reference_policy(config)
         self.kl_ctrl_in_reward = trainer_base.core_algos.get_kl_controller(config.algorithm.kl_ctrl)
@@ -67,6 +75,7 @@ def test_no_worker_holds_a_reference_model(tmp_path):
     assert trainer.config.trainer.v1.trainer_mode == "sync"
 
     trainer = make(SeparateAsyncReferenceService, tmp_path)
+    assert trainer.config.actor_rollout_ref.actor.ppo_mini_batch_size == 2
     trainer._enable_hybrid_replicas = False
     PPOTrainer._init_resource_pool_mgr(trainer)
     assert Role.RefPolicy in trainer.role_worker_mapping
@@ -85,6 +94,24 @@ def test_set_up_without_and_training_with_a_reference(tmp_path, monkeypatch):
     monkeypatch.setattr(PPOTrainer, "_setup", setup)
     trainer._setup()
     assert seen == [False] and trainer.use_reference_policy
+
+
+def test_verls_line_about_missing_replicas_is_not_logged(tmp_path, monkeypatch):
+    """It gives a logger print's `flush`; should verl mend that, the level is to be left alone."""
+    trainer = make(SeparateAsyncReferenceService, tmp_path)
+    verls = logging.getLogger(PPOTrainerSeparateAsync.__module__)
+    monkeypatch.setattr(verls, "level", logging.INFO)
+
+    def setup(self):
+        self.ref_in_actor, self.actor_rollout_wg = False, "workers"
+        verls.info("never", flush=True)
+
+    monkeypatch.setattr(PPOTrainerSeparateAsync, "_setup", setup)
+    trainer._setup()
+    assert verls.level == logging.INFO
+    with pytest.raises(TypeError, match="flush"):
+        verls.info("so it would have been", flush=True)
+    assert "flush=True" in inspect.getsource(verls_setup)
 
 
 def nested(rows):

@@ -158,6 +158,21 @@ def test_hybrid_server_waits_for_all_weights(start, moe):
     assert reply.extra_fields == {"global_steps": 7}
 
 
+def test_a_paused_server_answers_with_the_next_weights(start, moe):
+    async def main():
+        server = start(load_weights=True)
+        await server.abort_all_requests()
+        waiting = asyncio.create_task(ask(server, PROMPTS[0], seed=1))
+        await asyncio.sleep(0.1)
+        await server.update_weights(dict(moe.state_dict()), last=True, global_steps=7)
+        await asyncio.sleep(0.1)
+        assert not waiting.done()
+        await server.resume_generation()
+        return await waiting
+
+    assert asyncio.run(main()).extra_fields["global_steps"] == 7
+
+
 def test_an_incomplete_update_fails(start, moe):
     server = start(load_weights=False)
     weights = dict(moe.state_dict())

@@ -104,6 +104,7 @@ def test_order_is_that_of_submission(queue, arrival):
         "group/all_correct": pytest.approx(1 / 3),
         "group/none_correct": pytest.approx(1 / 3),
         "group/kept": 1.0,
+        "group/samples": 9,
         "group/spread": pytest.approx((0.4714 * 3) / 3, abs=1e-4),
         "group/zero_spread": 0.0,
     }

@@ -73,7 +73,7 @@ def test_code_is_run_and_rated(run, tmp_path, monkeypatch):
         generation.main()
         follow()
 
-    spoken = [(i, [i], "stop") for i in reversed(range(len(texts)))]
+    spoken = [(i, [i], "stop", 0.0) for i in reversed(range(len(texts)))]
     monkeypatch.setitem(generation.ENGINES, "scripted", lambda *_: iter(spoken))
     monkeypatch.setattr(AutoTokenizer, "from_pretrained", lambda *_, **__: Tokenizer())
     monkeypatch.setattr(evaluate, "run_child", here)
