@@ -153,7 +153,7 @@ def reading(path: Path) -> Iterator[None]:
     """Name the file of weights that cannot be read, for whatever reason its library has."""
     try:
         yield
-    except (SafetensorError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+    except (SafetensorError, RuntimeError, EOFError, OSError, pickle.UnpicklingError) as error:
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise ValueError(
             f"{relative(path)}: cannot be read ({reason}); `run` with --fresh trains it again"
