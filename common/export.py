@@ -278,7 +278,7 @@ def gathered(shards: list[Path]) -> dict[str, torch.Tensor]:
     logging.getLogger("torch.distributed.device_mesh").setLevel(logging.ERROR)
     parts = {int(p.stem.rpartition("_")[2]): p for p in shards}
     world = int(shards[0].stem.split("_")[3])  # model_world_size_<world>_rank_<rank>
-    ranks: list[dict[str, torch.Tensor]] = []
+    ranks: list[dict[str, Any]] = []
     for rank in range(world):
         if rank not in parts:
             raise ValueError(f"{relative(shards[0].parent)}: of {world} ranks, {rank} has no file")
