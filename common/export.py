@@ -153,7 +153,7 @@ def reading(path: Path) -> Iterator[None]:
     """Name the file of weights that cannot be read, for whatever reason its library has."""
     try:
         yield
-    except (SafetensorError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+    except (SafetensorError, RuntimeError, EOFError, OSError, pickle.UnpicklingError) as error:
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise ValueError(
             f"{relative(path)}: cannot be read ({reason}); `run` with --fresh trains it again"
@@ -278,7 +278,7 @@ def gathered(shards: list[Path]) -> dict[str, torch.Tensor]:
     logging.getLogger("torch.distributed.device_mesh").setLevel(logging.ERROR)
     parts = {int(p.stem.rpartition("_")[2]): p for p in shards}
     world = int(shards[0].stem.split("_")[3])  # model_world_size_<world>_rank_<rank>
-    ranks: list[dict[str, torch.Tensor]] = []
+    ranks: list[dict[str, Any]] = []
     for rank in range(world):
         if rank not in parts:
             raise ValueError(f"{relative(shards[0].parent)}: of {world} ranks, {rank} has no file")
