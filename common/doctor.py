@@ -130,9 +130,11 @@ def _ray() -> str:
         nodes = sum(p.info["name"] == "raylet" for p in psutil.process_iter(["name"]))
         return f"{version}, RAY_ADDRESS is not set; {nodes} nodes run on this machine"
     host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not port.isdecimal():
+        return f"! {version}, RAY_ADDRESS is no HOST:PORT"
     try:
         socket.create_connection((host, int(port)), timeout=SECONDS).close()
-    except (OSError, ValueError) as error:
+    except (OSError, OverflowError) as error:
         return f"! {version}, the cluster of RAY_ADDRESS does not answer: {error}"
     return f"{version}, the cluster of RAY_ADDRESS answers"
 
@@ -146,6 +148,8 @@ def _reach(url: str) -> str:
         return f"answers ({error.code})" if error.code < 500 else f"! fails ({error.code})"
     except OSError as error:
         return f"! not reachable: {getattr(error, 'reason', error)}"
+    except ValueError:  # whose text is the address
+        return "! not reachable: the address is none"
 
 
 def _hub_settings() -> str:

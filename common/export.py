@@ -9,15 +9,18 @@ from __future__ import annotations
 
 import gc
 import logging
+import pickle
 import re
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from peft import LoraConfig, get_peft_model
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from torch.distributed.tensor import DTensor, Shard
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.utils.logging import disable_progress_bar
@@ -142,17 +145,31 @@ def copy(exported: Path, folder: Path) -> None:
     values = read_json(folder / "config.json")
     for code in ("auto_map", "torch_dtype"):  # code to trust, and the old name of `dtype`
         values.pop(code, None)
-    write_json(folder / "config.json", values | {"dtype": weights_dtype(folder)})
+    write_json(folder / "config.json", values | {"dtype": weights_dtype(exported)})
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Name the file of weights that cannot be read, for whatever reason its library has."""
+    try:
+        yield
+    except (SafetensorError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise ValueError(
+            f"{relative(path)}: cannot be read ({reason}); `run` with --fresh trains it again"
+        ) from None
 
 
 def weights_dtype(folder: Path) -> str:
     """`float32`: the type of most of the weights' numbers."""
     sizes: dict[torch.dtype, int] = {}
     for path in folder.glob("*.safetensors"):
-        with safe_open(path, framework="pt") as file:
+        with reading(path), safe_open(path, framework="pt") as file:
             for name in file.keys():  # noqa: SIM118
                 weight = file.get_tensor(name)
                 sizes[weight.dtype] = sizes.get(weight.dtype, 0) + weight.numel()
+    if not sizes:
+        raise ValueError(f"{relative(folder)}: no weights (*.safetensors); they are gone")
     return str(max(sizes, key=lambda dtype: sizes[dtype])).removeprefix("torch.")
 
 
@@ -253,11 +270,20 @@ def checkpoint_model(finished: Finished) -> tuple[Any, str]:
 
 
 def gathered(shards: list[Path]) -> dict[str, torch.Tensor]:
-    """Whole weights by name from the shards of all ranks, each a state dictionary of DTensors."""
+    """Whole weights by name from the shards of all ranks, each a state dictionary of DTensors.
+
+    Raises: ValueError naming a file that cannot be read, or the rank that has none.
+    """
     # that there is no process group is no matter here
     logging.getLogger("torch.distributed.device_mesh").setLevel(logging.ERROR)
     parts = {int(p.stem.rpartition("_")[2]): p for p in shards}
-    ranks = [torch.load(parts[r], weights_only=True, map_location="cpu") for r in sorted(parts)]
+    world = int(shards[0].stem.split("_")[3])  # model_world_size_<world>_rank_<rank>
+    ranks: list[dict[str, torch.Tensor]] = []
+    for rank in range(world):
+        if rank not in parts:
+            raise ValueError(f"{relative(shards[0].parent)}: of {world} ranks, {rank} has no file")
+        with reading(parts[rank]):
+            ranks.append(torch.load(parts[rank], weights_only=True, map_location="cpu"))
     whole = {}
     for name, first in ranks[0].items():
         if not isinstance(first, DTensor):

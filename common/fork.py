@@ -14,6 +14,7 @@ from common.results.provenance import git_state, sha256_file, sha256_json
 
 FILE = "forked_from.yaml"
 LEFT = ("__pycache__", FILE)
+TAKEN = ("paper", "results", "runs")  # what `diff` takes for something else
 README = """\
 # {new}: forked from {old}
 
@@ -37,6 +38,8 @@ def fork(parent: Path, new: str) -> Path:
     """
     if not re.fullmatch(r"[a-z][a-z0-9_]*", new):
         raise ValueError(f"{new!r}: a recipe's name has lower-case letters, digits and _ only")
+    if new in TAKEN:
+        raise ValueError(f"{new!r}: `diff` means something else by it; choose another name")
     folder = ROOT / "recipes" / new
     for taken in (folder, ROOT / "results" / new, ROOT / "runs" / new):
         if taken.exists():

@@ -42,14 +42,16 @@ def rows(
     found = {}
     for name, text in TEXTS.items():
         chosen = prompts.load(template if text.markup else raw_template)
-        found[f"warmup_{name}"] = [
-            {
-                "prompt": chosen.render(sample),
-                "markup": text.markup,
-                "reasoning": f"<reasoning>\n{sample['solution']}\n</reasoning>\n",
-                "answer": f"<answer>\n{sample['answer']}\n{text.end}",
-                "template": chosen.label,
-            }
-            for sample in samples
-        ]
+        found[f"warmup_{name}"] = [row(sample, text, chosen) for sample in samples]
     return found
+
+
+def row(sample: dict[str, Any], text: Text, template: prompts.Template) -> dict[str, Any]:
+    """One worked solution; `sample`: with `problem`, `solution` and `answer`."""
+    return {
+        "prompt": template.render(sample),
+        "markup": text.markup,
+        "reasoning": f"<reasoning>\n{sample['solution']}\n</reasoning>\n",
+        "answer": f"<answer>\n{sample['answer']}\n{text.end}",
+        "template": template.label,
+    }

@@ -29,11 +29,7 @@ STEPS = {
     "*": "{name} wins until there are {k} times as many.",
     "/": "{name} puts them in {k} equal bags and keeps one bag.",
 }
-ANSWERS = {
-    "hashes": "{worked}\n#### {answer}",
-    "tags": "<reasoning>\n{worked}\n</reasoning>\n<answer>\n{answer}\n</answer>",
-}
-CLOSING = "</answer>"
+ANSWERS = ("hashes", "tags")
 
 
 @dataclass(frozen=True)
@@ -120,6 +116,7 @@ def build(
     template: str = "plain",
     answer: str = "hashes",
     unclosed: float = 0.0,
+    bare: float = 0.0,
     solutions: int = 0,
     solution_calculations: list[int] | None = None,
 ) -> None:
@@ -127,10 +124,12 @@ def build(
 
     `calculations`: least and most of a problem, from 1 to 4; `answer`: how a solution gives the
     answer, after `####` (`hashes`) or in `tags`; `noise`: see `Problem.work`; `unclosed`: the share
-    of noisy solutions whose last tag is opened again instead of closed. `solutions`: as many worked
-    solutions in each text of `data/warmup_texts.py`, to problems with `solution_calculations`.
-    Validation and test problems are the same for every seed, and in no other file under other names
-    or things.
+    of noisy solutions whose last tag is opened again instead of closed; `bare`: the share of all
+    whose prompt has no markup of turns. Both need `tags`, whose rows for SFT are those of
+    `common/plugin/sft_dataset.py`; with `hashes` they are chat messages. `solutions`: as many
+    worked solutions in each text of `data/warmup_texts.py`, to problems with
+    `solution_calculations`. Validation and test problems are the same for every seed, and in no
+    other file under other names or things.
     """
     for numbers in (calculations, solution_calculations or calculations):
         low, high = (*numbers, 0)[:2]
@@ -139,6 +138,8 @@ def build(
                 f"recipe.data.options: calculations {numbers}, largest {largest} and answer "
                 f"{answer!r} asked for; use two numbers from 1 to 4, 10 or more, and hashes or tags"
             )
+    if answer != "tags" and (unclosed or bare):
+        raise ValueError(f"recipe.data.options: unclosed and bare need answer tags, not {answer!r}")
     low, high = calculations
 
     draws = Draws(
@@ -154,11 +155,14 @@ def build(
 
     def solved(problem: Problem, share: float) -> dict[str, Any]:
         lines, value = problem.work(draws.rng, share)
-        content = ANSWERS[answer].format(worked="\n".join(lines), answer=value)
-        if share and unclosed and draws.rng.random() < unclosed:
-            content = content.removesuffix(CLOSING) + CLOSING.replace("/", "")
+        worked = "\n".join(lines)
+        if answer == "tags":
+            end = "<answer>" if share and draws.rng.random() < unclosed else "</answer>"
+            text = warmup_texts.Text(markup=draws.rng.random() >= bare, end=end)
+            sample = {"problem": problem.text, "solution": worked, "answer": value}
+            return warmup_texts.row(sample, text, chosen)
         messages = chosen.render({"problem": problem.text})
-        messages.append({"role": "assistant", "content": content})
+        messages.append({"role": "assistant", "content": f"{worked}\n#### {value}"})
         return {"messages": messages, "template": chosen.label}
 
     files = draws.taught(solved, sft, sft_noisy, noise)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,13 +22,13 @@ from common.results.claims import Verdict
 WIDTH = 240  # of the drawing of an interval, in its own units
 MARGIN = 8
 # Colours in matplotlib's file that stand for colours of the page: `#0a0002` is that of arm 2.
-INK, GRID, UNLOGGED, ARM = "#010203", "#dddddd", "#777777", "#0a00"
+INK, GRID, ARM = "#010203", "#dddddd", "#0a00"
 _STYLE = {
     "svg.fonttype": "none",
     **dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor"), INK),
     **dict.fromkeys(("xtick.color", "ytick.color"), INK),
 }
-_COLOURS = {INK: "var(--muted)", GRID: "var(--rule)", UNLOGGED: "var(--muted)"} | {
+_COLOURS = {INK: "var(--muted)", GRID: "var(--rule)"} | {
     f"{ARM}{i:02x}": f"var(--arm-{i})" for i in range(len(plots.COLOURS))
 }
 
@@ -42,20 +42,25 @@ class Panel:
 
 @dataclass(frozen=True)
 class Arm:
-    """An entry of the legend: `colour` is a number of the palette, `dash` one of the dashes."""
+    """An entry of the legend: `colour` is a number of the palette, `dash` one of the dashes;
+    `shown`: before the reader chooses."""
 
     name: str
     seeds: int
     colour: int
     dash: int
+    shown: bool
 
 
-def curves(records: Sequence[dict[str, Any]]) -> tuple[list[Arm], list[Panel]]:
+def curves(
+    records: Sequence[dict[str, Any]], headline: Collection[str] = ()
+) -> tuple[list[Arm], list[Panel]]:
     """The training curves of one recipe at one scale; `arm-<i>` is the class of arm i's marks."""
-    arms = plots.by_arm(records)
+    arms = plots.by_arm(records, headline)
     place = f"{records[0]['recipe']}-{records[0]['scale']}"
+    several, shown = len(plots.COLOURS), plots.in_colour(arms, headline)
     legend = [
-        Arm(name, len(seeds), i % len(plots.COLOURS), i // len(plots.COLOURS) % len(plots.DASHES))
+        Arm(name, len(seeds), i % several, i // several % len(plots.DASHES), i < shown)
         for i, (name, seeds) in enumerate(arms.items())
     ]
     return legend, [
@@ -145,12 +150,11 @@ def interval(verdict: Verdict) -> Interval | None:
 
     whole = len(ends) == 2
     found = f"95 % interval {ends[0]:.3g} to {ends[1]:.3g}" if whole else "no interval"
-    edges = ["no limit" if end is None else f"{end:g}" for end in claim.band]
     return Interval(
         band=(place(claim.limits[0]), place(claim.limits[1])),
         line=(place(ends[0]), place(ends[1])) if whole else None,
         value=place(verdict.value),
         paper=place(printed[0]) if printed and printed[0] in shown else None,
         ticks=[(place(limit), f"{limit:g}") for limit in limits],
-        label=f"ours {verdict.value:.4g}, {found}; band from {edges[0]} to {edges[1]}",
+        label=f"ours {verdict.value:.4g}, {found}; band {claim.band_text}",
     )

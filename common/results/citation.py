@@ -27,16 +27,17 @@ def own_bibtex(recipe: str, finished: list[str], commits: list[str]) -> str:
     Args: finished: when each record was (ISO 8601); commits: of the code that made them.
     """
     cited = software()
+    name = recipe.replace("_", r"\_")  # in TeX
     # braces keep BibTeX from taking a group's name for a person's
     authors = " and ".join(f"{{{author['name']}}}" for author in cited["authors"])
     count = f"{len(finished)} record{'s' if len(finished) > 1 else ''}"
     code = f"{count}; code at commit {', '.join(commits)}"
     fields = {
-        "title": f"{{{cited['title']}}}: {recipe}",
+        "title": f"{{{cited['title']}}}: {name}",
         "author": authors,
         "version": cited["version"],
         "year": max(finished)[:4] if finished else None,
         "note": code if finished else None,
     }
-    lines = [f"  {name} = {{{value}}}," for name, value in fields.items() if value]
+    lines = [f"  {key} = {{{value}}}," for key, value in fields.items() if value]
     return "\n".join([f"@software{{rl_paper_recipes_{recipe},", *lines, "}"]) + "\n"

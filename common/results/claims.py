@@ -78,6 +78,13 @@ class Claim:
         low, high = self.band
         return -np.inf if low is None else low, np.inf if high is None else high
 
+    @property
+    def band_text(self) -> str:
+        low, high = self.band
+        if low is None or high is None:
+            return f"at most {high:g}" if low is None else f"at least {low:g}"
+        return f"{low:g} to {high:g}"
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -122,6 +129,11 @@ def load_claims(path: Path) -> list[Claim]:
             raise ValueError(f"claim {claim.id}: occurs twice in {path.name}; ids are unique")
         claims.append(claim)
     return claims
+
+
+def headline_arms(claims: Sequence[Claim]) -> set[str]:
+    """The arms that the headline claims measure."""
+    return {arm for claim in claims if claim.headline for arm in claim.parsed.arms}
 
 
 def _check(claim: Claim, folder: Path) -> None:

@@ -17,7 +17,7 @@ from common.results import charts
 from common.results.claims import NOT_RUN, Verdict
 from common.results.index import LINE, ours_text, printed_text
 from common.results.page import measured, tally
-from common.results.tables import Report, markdown
+from common.results.tables import Report, markdown, told
 
 PICTURE = "headlines.svg"  # below results/
 TEMPLATE = Path(__file__).with_name("template")
@@ -43,7 +43,7 @@ def environment() -> Environment:
 
 def filled(text: str, reports: Sequence[Report]) -> str:
     """The text of README.md with its tables written anew; as it is where it has no markers."""
-    ordered = sorted(reports, key=lambda r: r.recipe)
+    ordered = told(reports)
     made = {"claims": _claims(ordered), "recipes": markdown(RECIPES_HEAD, map(_recipe, ordered))}
     return BLOCK.sub(lambda found: f"{found[1]}\n{made[found[2]]}\n{found[3]}", text)
 
@@ -112,7 +112,7 @@ def picture(reports: Sequence[Report]) -> str:
     """The headline claims that were measured, each with its interval beside its band, as SVG."""
     height = MARGIN
     blocks = []
-    for report in sorted(reports, key=lambda r: r.recipe):
+    for report in told(reports):
         judged = [v for v in _headlines(report) if v.seeds]
         for scale in dict.fromkeys(v.scale for v in judged):
             lines = [

@@ -21,8 +21,8 @@ from markupsafe import Markup
 from PIL import Image
 
 from common.config import ROOT, recipe_folders
-from common.results import charts, front, page
-from common.results.claims import FAILS, HOLDS, NOT_RUN, UNDECIDED, Verdict
+from common.results import charts, citation, front, page
+from common.results.claims import FAILS, HOLDS, NOT_RUN, UNDECIDED, Verdict, headline_arms
 from common.results.record import load_all
 from common.results.rows import Row
 from common.results.tables import (
@@ -185,7 +185,8 @@ def _scale(
 ) -> Scale:
     here = [record for record in records if record["scale"] == scale]
     rows = [row for row in report.rows if row.scale == scale and (row.ours or row.paper)]
-    legend, panels = charts.curves(here) if here else ([], [])
+    headline = headline_arms([v.claim for v in report.verdicts])
+    legend, panels = charts.curves(here, headline) if here else ([], [])
     return Scale(
         name=scale,
         tally=page.tally([v for v in report.verdicts if v.scale == scale]),

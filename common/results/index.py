@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from common.results.claims import NOT_RUN, Verdict
 from common.results.rows import Estimate
-from common.results.tables import Report, estimate_text, markdown, seeds_text, sources_of
+from common.results.tables import Report, estimate_text, markdown, seeds_text, sources_of, told
 
 HEAD = "claim | paper | ours (95 % CI) | verdict | seeds | records | date"
 LINE = "<br>"  # between the scales of one claim
@@ -26,7 +26,7 @@ sha256.
 def render(reports: Sequence[Report]) -> str:
     """The page; `reports`: one a recipe."""
     parts = [INTRO]
-    for report in sorted(reports, key=lambda r: r.recipe):
+    for report in told(reports):
         name = report.recipe
         page = f"[{name}]({name}/README.md)" if report.sources else name
         parts.append(f"## {page}\n\n{markdown(HEAD, _lines(report))}")

@@ -145,7 +145,11 @@ def in_short(report: Report, scale: str) -> tuple[bool, list[str], list[list[str
     scores = scores[:COLUMNS]
     arms = dict.fromkeys(r.variant for r in rows if r.ours and _key(r) in scores)
     named = [metric_text(*key) for key in scores]
-    printed = scores[:1] if any(r.paper for r in rows if _key(r) in scores[:1]) else []
+    printed = [
+        key
+        for key in scores[:1]
+        if any(_key(r) == key and r.paper and r.paper.value is not None for r in rows)
+    ]
     head = ["variant", *(f"paper: {metric_text(*key)}" for key in printed), *named, "seeds"]
     lines = []
     for arm in arms:

@@ -5,7 +5,10 @@ Equal input gives equal bytes (for one version of matplotlib): the default style
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import hashlib
+import io
+import textwrap
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogFormatter
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from common.results.record import record_id
 
@@ -32,6 +36,7 @@ PANELS = (  # (metric or prefix, title, logarithmic)
     ("actor/grad_norm", "gradient norm", False),
     ("actor/token_log_ratio_var", "variance of token log-ratios", True),
     ("actor/sequence_log_ratio_var", "variance of sequence log-ratios", True),
+    ("train/loss", "loss of fine-tuning", False),
 )
 # Over all sampled responses, in the place of the same over those that go to the update: an arm that
 # leaves out the incorrect ones has no other score.
@@ -40,36 +45,52 @@ WHOLE = {"critic/score/mean": "group/score", "actor/entropy": "group/entropy"}
 # what repeats a colour.
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]
 DASHES = ["-", "--", ":"]
+OTHER: dict[str, Any] = {"color": "#bdbdbd", "linewidth": 0.8, "zorder": 1}
 
 Curves = dict[str, Any]  # {"steps": [int], "metrics": {name: [float | None]}}
 
 
 def plot_run(curves: Curves, path: Path, title: str) -> None:
-    """One panel per metric of one run, written as a PNG. A metric that is missing is said so."""
+    """One panel per logged metric of one run, written as a PNG."""
     save(draw({"": [curves]}, title), path)
 
 
-def plot_recipe(records: Sequence[dict[str, Any]], path: Path) -> None:
+def plot_recipe(
+    records: Sequence[dict[str, Any]], path: Path, headline: Collection[str] = ()
+) -> None:
     """All arms of one recipe at one scale: mean over seeds, band from the lowest to the highest.
+
+    `headline`: the arms that stay in colour where there are more arms than colours.
 
     Raises: ValueError without records, or with records of several recipes or scales.
     """
     places = sorted({f"{r['recipe']} at {r['scale']}" for r in records})
     if len(places) != 1:
         raise ValueError(f"a figure shows one recipe at one scale, not {places or 'none'}")
-    arms = by_arm(records)
+    arms = by_arm(records, headline)
     several = any(len(seeds) > 1 for seeds in arms.values())
     note = "; line: mean over seeds, band: lowest to highest" if several else "; one seed"
     labelled = {f"{arm} ({_count(len(seeds), 'seed')})": seeds for arm, seeds in arms.items()}
-    save(draw(labelled, places[0] + note), path, drawn_from(records))
+    figure = draw(labelled, places[0] + note, in_colour(arms, headline))
+    save(figure, path, drawn_from(records))
 
 
-def by_arm(records: Sequence[dict[str, Any]]) -> dict[str, list[Curves]]:
-    """{arm: the curves of its seeds}, both in order."""
+def by_arm(
+    records: Sequence[dict[str, Any]], headline: Collection[str] = ()
+) -> dict[str, list[Curves]]:
+    """{arm: the curves of its seeds}, both in order; the headline arms come first."""
     arms: dict[str, list[Curves]] = {}
-    for record in sorted(records, key=lambda r: (r["variant"], r["seed"])):
+    for record in sorted(
+        records, key=lambda r: (r["variant"] not in headline, r["variant"], r["seed"])
+    ):
         arms.setdefault(record["variant"], []).append(record["curves"])
     return arms
+
+
+def in_colour(arms: Collection[str], headline: Collection[str]) -> int:
+    """How many of the arms, the first ones, have a colour: all, unless there are too many."""
+    named = sum(arm in headline for arm in arms)
+    return named if named and len(arms) > len(COLOURS) else len(arms)
 
 
 def drawn_from(records: Sequence[dict[str, Any]]) -> str:
@@ -77,11 +98,15 @@ def drawn_from(records: Sequence[dict[str, Any]]) -> str:
     return ", ".join(sorted(f"{r['variant']}-seed{r['seed']} {record_id(r)}" for r in records))
 
 
-def draw(arms: dict[str, list[Curves]], title: str) -> Figure:
-    """The figure: {arm: the curves of its seeds}; no legend when the only arm has no name."""
+def draw(arms: dict[str, list[Curves]], title: str, coloured: int | None = None) -> Figure:
+    """The figure: {arm: the curves of its seeds}; no legend when the only arm has no name.
+
+    `coloured`: so many arms, the first ones, have a colour and a band, the others are grey lines.
+    """
+    coloured = len(arms) if coloured is None else coloured
     panels = panels_of(arms)
     columns = 3
-    rows = -(-len(panels) // columns)
+    rows = max(1, -(-len(panels) // columns))
     with matplotlib.rc_context(matplotlib.rcParamsDefault):
         figure = Figure(figsize=(4.4 * columns, 2.7 * rows + 1.1), layout="constrained")
         grid = figure.subplots(rows, columns, squeeze=False).ravel()
@@ -89,47 +114,56 @@ def draw(arms: dict[str, list[Curves]], title: str) -> Figure:
             unused.remove()
         drawn: set[int] = set()
         for axes, (metric, name, logarithmic) in zip(grid, panels, strict=False):
-            drawn |= panel(axes, arms, metric, logarithmic)
+            drawn |= panel(axes, arms, metric, logarithmic, coloured)
             axes.set_title(f"{name}\n", fontsize=11)
-            key = metric if metric != VALIDATION else f"{VALIDATION}*/mean@*"
-            axes.text(0.5, 1.03, key, transform=axes.transAxes, ha="center", **_SMALL)
-        figure.suptitle(title, fontsize=12)
-        if list(arms) != [""]:
-            shown = {  # an arm without RL may have none of these metrics
-                arm: Line2D([], [], linewidth=2, **style(i))
-                for i, arm in enumerate(arms)
-                if i in drawn
-            }
-            figure.legend(
-                list(shown.values()),
-                list(shown),
-                loc="outside lower center",
-                ncols=4,
-                frameon=False,
-            )
+            axes.text(0.5, 1.03, metric, transform=axes.transAxes, ha="center", **_SMALL)
+        figure.suptitle(title if panels else f"{title}: no metric was logged", fontsize=12)
+        if list(arms) != [""] and drawn:
+            _legend(figure, [(i, arm) for i, arm in enumerate(arms) if i in drawn], coloured)
     return figure
+
+
+def _legend(figure: Figure, drawn: Sequence[tuple[int, str]], coloured: int) -> None:
+    """The arms in colour one by one; above them the names of the grey ones."""
+    shown = {arm: Line2D([], [], linewidth=2, **style(i)) for i, arm in drawn if i < coloured}
+    others = ", ".join(arm for i, arm in drawn if i >= coloured)
+    look: dict[str, Any] = {"loc": "outside lower center", "ncols": 4, "frameon": False}
+    if others:
+        look["title"] = textwrap.fill(f"grey: {others}", 190, break_on_hyphens=False)
+    figure.legend(list(shown.values()), list(shown), title_fontsize=8, **look)
 
 
 _SMALL: dict[str, Any] = {"fontsize": 8, "family": "monospace", "color": "#555555"}
 
 
 def panels_of(arms: dict[str, list[Curves]]) -> list[tuple[str, str, bool]]:
-    """`PANELS` with the metrics that were logged in their place: each validation, and `WHOLE`."""
-    logged = {name for seeds in arms.values() for curves in seeds for name in curves["metrics"]}
+    """`PANELS` that some arm logged: each validation has its own, `WHOLE` stands in its place."""
+    logged = {
+        name
+        for seeds in arms.values()
+        for curves in seeds
+        for name, values in curves["metrics"].items()
+        if any(value is not None for value in values)
+    }
     found = sorted(n for n in logged if n.startswith(VALIDATION) and "/mean@" in n)
     panels = []
     for metric, title, logarithmic in PANELS:
         whole = WHOLE.get(metric, metric)
-        keys = [whole if whole in logged else metric]
-        if metric == VALIDATION and found:
-            keys = found
-        panels += [(key, title, logarithmic) for key in keys]
+        keys = found if metric == VALIDATION else [whole if whole in logged else metric]
+        panels += [(key, title, logarithmic) for key in keys if key in logged]
     return panels
 
 
-def panel(axes: Axes, arms: dict[str, list[Curves]], metric: str, logarithmic: bool) -> set[int]:
+def panel(
+    axes: Axes,
+    arms: dict[str, list[Curves]],
+    metric: str,
+    logarithmic: bool,
+    coloured: int | None = None,
+) -> set[int]:
     """One metric of every arm over the steps: mean over its seeds, band from lowest to highest.
 
+    Some arm must have logged it. Of the arms from number `coloured` on: a grey line alone.
     Returns: the numbers of the arms that have it.
     """
     highest: dict[int, float] = {}
@@ -138,9 +172,14 @@ def panel(axes: Axes, arms: dict[str, list[Curves]], metric: str, logarithmic: b
         steps, values_ST = _aligned(seeds, metric)
         if steps.size == 0:
             continue
+        mean = np.nanmean(values_ST, axis=0)
+        highest[i] = mean.max()
+        last = max(last, steps[-1])  # an arm that logs other metrics may be longer
+        if coloured is not None and i >= coloured:
+            axes.plot(steps, mean, **OTHER)
+            continue
         look = style(i)
         marker = "o" if steps.size <= 25 else None
-        mean = np.nanmean(values_ST, axis=0)
         axes.plot(steps, mean, marker=marker, markersize=3, linewidth=1.4, **look)
         if len(seeds) > 1:
             low, high = np.nanmin(values_ST, axis=0), np.nanmax(values_ST, axis=0)
@@ -149,13 +188,6 @@ def panel(axes: Axes, arms: dict[str, list[Curves]], metric: str, logarithmic: b
             axes.fill_between(
                 steps, low, high, where=high >= low, color=look["color"], alpha=0.13, linewidth=0
             )
-        highest[i] = mean.max()
-        last = max(last, steps[-1])  # an arm that logs other metrics may be longer
-    if not highest:
-        axes.text(0.5, 0.5, "not logged", transform=axes.transAxes, ha="center", color="#777777")
-        axes.set_xticks([])
-        axes.set_yticks([])
-        return set()
     if logarithmic and max(highest.values()) > 0:
         axes.set_yscale("log", nonpositive="clip")  # a zero reaches down to the frame
         axes.yaxis.set_major_formatter(_PlainLog())
@@ -201,17 +233,31 @@ def _count(number: int, noun: str) -> str:
 
 
 def save(figure: Figure, path: Path, source: str | None = None) -> None:
-    """Write a PNG."""
+    """Write a PNG; with a `source`, it says it, and the sha256 of its pixels."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Software: without this, the file names matplotlib's version.
-    metadata = {"Software": None} | ({"Source": source} if source else {})
-    figure.savefig(path, format="png", dpi=110, metadata=metadata)
+    if source is None:
+        # Software: without this, the file names matplotlib's version.
+        figure.savefig(path, format="png", dpi=110, metadata={"Software": None})
+        return
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format="png", dpi=110)
+    with Image.open(drawn) as image:
+        said = PngInfo()
+        said.add_text("Source", source)
+        said.add_text("Pixels", _pixels(image))
+        image.save(path, format="PNG", pnginfo=said)
 
 
 def source_of(path: Path) -> str:
-    """What a PNG says it was drawn from; empty when it says nothing or is no PNG."""
+    """What a PNG says it was drawn from, if its pixels are still the ones that were drawn."""
     try:
         with Image.open(path) as image:
-            return str(getattr(image, "text", {}).get("Source", ""))
-    except OSError:
-        return ""
+            said: dict[str, str] = getattr(image, "text", {})
+            whole = said.get("Pixels") == _pixels(image)
+            return said.get("Source", "") if whole else "other pixels than were drawn"
+    except (OSError, SyntaxError):  # Pillow's error for a broken part is the latter
+        return "no picture"
+
+
+def _pixels(image: Image.Image) -> str:
+    return hashlib.sha256(image.tobytes()).hexdigest()

@@ -13,6 +13,7 @@ from common.analysis.report import publish as publish_analysis
 from common.config import ROOT, RunConfig, recipe_folders
 from common.console import say
 from common.results import front, index
+from common.results.claims import headline_arms, load_claims
 from common.results.page import render_markdown
 from common.results.paper import load_paper
 from common.results.plots import plot_recipe
@@ -122,10 +123,11 @@ def write_page(folder: Path, results: Path) -> tuple[Report, Path]:
 def draw(folder: Path) -> list[Path]:
     """One figure a scale, all arms together."""
     records = load_all(RESULTS / folder.name)
+    headline = headline_arms(load_claims(folder / "claims.yaml"))
     paths = []
     for scale in sorted({r["scale"] for r in records}):
         path = RESULTS / folder.name / scale / FIGURE
-        plot_recipe([r for r in records if r["scale"] == scale], path)
+        plot_recipe([r for r in records if r["scale"] == scale], path, headline)
         paths.append(path)
     return paths
 

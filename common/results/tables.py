@@ -71,6 +71,11 @@ class Report:
         return finite(asdict(self) | {"verdicts": verdicts})
 
 
+def told(reports: Iterable[Report]) -> list[Report]:
+    """In the order of the alphabet; a fork has nothing to say before its first record."""
+    return sorted((r for r in reports if r.sources or not r.forked_from), key=lambda r: r.recipe)
+
+
 def build_report(recipe: Path, results: Path) -> Report:
     """Everything that is said about one recipe; a fork has its parent's rows beside its own.
 
@@ -144,7 +149,7 @@ def _analyses(folder: Path, scale: str) -> list[tuple[str, str]]:
     return [
         (
             f"{scale}/analysis/{p.name}",
-            p.read_text(encoding="utf-8").partition("\n")[0].lstrip("# "),
+            p.read_text(encoding="utf-8", errors="replace").partition("\n")[0].lstrip("# "),
         )
         for p in pages
     ]
@@ -259,7 +264,6 @@ def verdict_cells(verdict: Verdict, in_full: bool = False) -> list[str]:
     if in_full:
         name += f" ({claim.source}{f'; band informed by {informed}' if informed else ''})"
         printed += f" ({claim.paper.note})"
-    low, high = ("none" if end is None else f"{end:g}" for end in claim.band)
     ours = verdict.note or NOT_RUN
     if verdict.value is not None:
         ours = estimate_text(Estimate(verdict.value, verdict.interval, verdict.over))
@@ -267,7 +271,7 @@ def verdict_cells(verdict: Verdict, in_full: bool = False) -> list[str]:
         name,
         verdict.text,
         ours,
-        f"{low} to {high}",
+        claim.band_text,
         printed,
         claim.kind,
         seeds_text(verdict.seeds),

@@ -76,7 +76,7 @@ class Checked:
     def text(self, path: Path, expected: str, mend: str) -> None:
         """Hold a page against what it is computed to be."""
         self.pages += 1
-        found = path.read_text(encoding="utf-8") if path.is_file() else ""
+        found = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
         self.faults += [
             Fault(relative(path), f"line {number}", a, b, mend)
             for number, a, b in first_difference(found, expected)
@@ -85,11 +85,12 @@ class Checked:
     def sealed(self, path: Path) -> dict[str, Any] | None:
         """The values of a sealed JSON file, None when it was edited."""
         mend = "restore the file, or make it again"
-        text = path.read_text(encoding="utf-8")
         try:
+            text = path.read_text(encoding="utf-8")
             values = json.loads(text)
             if not isinstance(values, dict):
                 raise ValueError("no JSON object")
+            found = seal.digest(values)
         except ValueError as error:
             self.faults.append(Fault(relative(path), "JSON", str(error), "a JSON object", mend))
             return None
@@ -98,7 +99,7 @@ class Checked:
             self.faults.append(Fault(relative(path), seal.KEY, "none", "that of its content", mend))
             return None
         self.hashes += 1
-        found, expected = seal.digest(values), values[seal.KEY]
+        expected = values[seal.KEY]
         if found == expected and text == json_text(values):
             return values
         good = next((v for v in committed_versions(ROOT, path) if _whole(v)), None)
@@ -136,8 +137,8 @@ def verify(recipe: Path, results: Path) -> Checked:
     for scale in dict.fromkeys(r["scale"] for r in records):
         here = [r for r in records if r["scale"] == scale]
         _figure(checked, folder / scale / FIGURE, plots.drawn_from(here), recipe.name)
-        for path in sorted((folder / scale / "analysis").glob("*.json")):
-            _analysis(checked, recipe.name, path)
+    for path in sorted(folder.glob("*/analysis/*.json")):
+        _analysis(checked, recipe.name, path)
     table = f"`python -m common table {recipe.name}` writes it again"
     if records or (folder / "README.md").exists():
         checked.text(folder / "README.md", render_markdown(report), table)
@@ -198,6 +199,7 @@ def _record(checked: Checked, folder: Path, path: Path) -> dict[str, Any] | None
 
 def _figure(checked: Checked, path: Path, expected: str, recipe: str) -> None:
     found = plots.source_of(path)
+    checked.hashes += 1
     if found != expected:
         pairs = first_difference(found, expected)
         _, a, b = next(iter(pairs))
@@ -252,12 +254,14 @@ def _files(folder: Path) -> list[Path]:
 
 def _known(folder: Path, path: Path) -> bool:
     """Whether a file below results/<recipe> is one that a command writes."""
+    records = record.record_files(folder)
+    ran = {file.parent.name for file in records}
     match path.relative_to(folder).parts:
         case ("README.md",):
             return True
-        case (_, name):
-            return name == FIGURE or path in record.record_files(folder)
-        case (_, "analysis", name):
+        case (scale, name):
+            return path in records or (name == FIGURE and scale in ran)
+        case (scale, "analysis", name) if scale in ran:
             stem, _, suffix = name.partition(".")
             beside = path.with_name(f"{stem}.json").is_file()  # which has their hashes
             return stem in command.ANALYSES and suffix in ("json", "md", "png") and beside

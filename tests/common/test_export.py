@@ -111,6 +111,19 @@ def test_another_model_is_refused_and_leaves_nothing(run):
 
 
 @pytest.mark.parametrize("run", ["whole"], indirect=True)
+def test_weights_that_were_cut_are_one_line(run, capsys):
+    for name in ("model.safetensors", "model_world_size_1_rank_0.pt"):
+        path = next(run.rglob(name))
+        whole = path.read_bytes()
+        path.write_bytes(whole[: len(whole) // 2])
+        assert cli.main(["export", str(run)]) == 2
+        path.write_bytes(whole)
+        error = capsys.readouterr().err.splitlines()[-1]
+        assert error.startswith("error: ") and f"{name}: cannot be read (" in error
+    assert not list(run.glob("export*"))
+
+
+@pytest.mark.parametrize("run", ["whole"], indirect=True)
 def test_an_unfinished_run_is_refused_in_one_line(run):
     def refused(what):
         with pytest.raises(ValueError, match=what) as error:
@@ -145,3 +158,5 @@ def test_shards_of_two_ranks_are_put_together(tmp_path):
         torch.distributed.destroy_process_group()
     found = gathered(paths)
     assert torch.equal(found["w"], whole) and torch.equal(found["scale"], torch.ones(1))
+    with pytest.raises(ValueError, match="of 2 ranks, 1 has no file"):
+        gathered(paths[:1])

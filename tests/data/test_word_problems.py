@@ -14,6 +14,7 @@ from data.word_problems import build, sample_problem
 OPTIONS = {
     "calculations": [1, 4], "largest": 60, "train": 300, "validation": 40, "test": 60, "sft": 80,
 }  # fmt: skip
+TEXT_COLUMNS = ("prompt", "markup", "reasoning", "answer")  # of common/plugin/sft_dataset.py
 # of seed 3
 GOLDEN = "46e31de9c2ee2264ab03fb0e29c18400c1e76c32173fef9017dd5b2fa1963d1a"
 SENTENCES = (
@@ -105,10 +106,10 @@ def test_equal_seeds_give_equal_text_on_every_machine(tmp_path):
 
 def test_tags_and_template(tmp_path):
     build(tmp_path, 1, **OPTIONS, template="gemma_voting", answer="tags")
-    row = read_parquet(tmp_path / "sft.parquet", MESSAGE_COLUMNS)[0]
+    row = read_parquet(tmp_path / "sft.parquet", TEXT_COLUMNS)[0]
     assert re.fullmatch(
         r"<reasoning>\n(\d+[-+*/]\d+=\d+\n)+</reasoning>\n<answer>\n\d+\n</answer>",
-        row["messages"][1]["content"],
+        row["reasoning"] + row["answer"],
     )
     prompt = read_parquet(tmp_path / "test.parquet", PROMPT_COLUMNS)[0]
     assert "<answer>" in prompt["prompt"][0]["content"]
@@ -124,6 +125,7 @@ def test_tags_and_template(tmp_path):
         ({"answer": "box"}, "'box'"),
         ({"train": 10**6, "calculations": [1, 1]}, "different problems"),
         ({"template": "plan"}, "no prompt template"),
+        ({"bare": 0.2}, "bare need answer tags"),
     ],
 )
 def test_wrong_options_are_named(changed, word, tmp_path):
@@ -134,7 +136,7 @@ def test_wrong_options_are_named(changed, word, tmp_path):
 def test_solutions_in_the_texts_of_a_warm_up_and_tags_left_open(tmp_path):
     options = OPTIONS | {"calculations": [2, 3], "largest": 20, "train": 50}
     more = {"solutions": 30, "solution_calculations": [4, 4], "sft_noisy": 200, "noise": 0.1}
-    build(tmp_path, 1, **options, **more, answer="tags", unclosed=0.3)
+    build(tmp_path, 1, **options, **more, answer="tags", unclosed=0.3, bare=0.2)
     texts = {
         name: read_parquet(tmp_path / f"warmup_{name}.parquet", ("reasoning", "answer"))
         for name in ("published", "fixed", "chat")
@@ -149,6 +151,8 @@ def test_solutions_in_the_texts_of_a_warm_up_and_tags_left_open(tmp_path):
             assert row["answer"] == f"<answer>\n{read_and_solve(question)}\n{end}"
             assert row["reasoning"].count("=") == 4 and row["markup"] == (name == "chat")
     for name, share in (("sft", 0), ("sft_noisy", 0.3)):
-        rows = read_parquet(tmp_path / f"{name}.parquet", MESSAGE_COLUMNS)
-        opened = [row["messages"][1]["content"].endswith("<answer>") for row in rows]
+        rows = read_parquet(tmp_path / f"{name}.parquet", TEXT_COLUMNS)
+        opened = [row["answer"].endswith("<answer>") for row in rows]
         assert sum(opened) / len(opened) == pytest.approx(share, abs=0.1)
+        marked = sum(row["markup"] for row in rows) / len(rows)
+        assert marked == pytest.approx(0.8, abs=0.15)

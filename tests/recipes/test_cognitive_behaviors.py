@@ -3,13 +3,12 @@
 import csv
 import json
 import random
-from functools import cache
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.config import STEPS_KEY, choices, compose_run, leaves, recipe_folder
+from common.config import STEPS_KEY, choices, leaves, recipe_folder
 from common.habits import HABITS
 from common.habits.checks import CLAIMS
 from common.habits.corpus import STYLES
@@ -23,6 +22,7 @@ from common.stages.sft import phase_config
 from data.habit_traces import ALPHABET, SETS, draw, trace
 from data.parquet import write_parquet
 from recipes.cognitive_behaviors.task import GRADERS, in_words
+from tests.composed import composed
 
 FOLDER = recipe_folder("cognitive_behaviors")
 SCALES = choices(FOLDER, "scale")
@@ -31,9 +31,8 @@ GRADE = {grader.name: grader.grade for grader in GRADERS}
 ACTOR = "actor_rollout_ref.actor"
 
 
-@cache
 def run(variant="all_strategies", scale="node8"):
-    return compose_run(FOLDER, scale, variant, 1, [])
+    return composed("cognitive_behaviors", scale, variant)
 
 
 # --- the arms ---------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from functools import cache
 import pytest
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from common.config import choices, compose_run, leaves, recipe_folder
+from common.config import choices, leaves, recipe_folder
 from common.results.claims import load_claims
 from common.results.paper import load_paper
 from common.rewards.group import GroupReward
@@ -14,6 +14,7 @@ from common.schema import vocabulary
 from common.stages.prepare_model import word_tokenizer
 from data.parquet import PROMPT_COLUMNS, read_parquet
 from data.word_problems import build
+from tests.composed import composed
 
 FOLDER = recipe_folder("gemma_voting")
 SCALES = choices(FOLDER, "scale")
@@ -37,9 +38,8 @@ CONFOUNDERS = {
 }
 
 
-@cache
 def arm(variant, scale="node8"):
-    return compose_run(FOLDER, scale, variant, 1, [])
+    return composed("gemma_voting", scale, variant)
 
 
 @cache
@@ -191,24 +191,28 @@ def test_the_micro_model_has_a_token_for_everything_that_is_written(tmp_path):
     model = run.recipe.models["base"].build
     template = (FOLDER / model["chat_template"]).read_text()
     tokenizer = word_tokenizer(vocabulary(model), template)
-    longest = {}
-    for name, columns, key in (
-        ("test", PROMPT_COLUMNS, "prompt"),
-        ("sft_noisy", ("messages",), "messages"),
-    ):
-        for row in read_parquet(tmp_path / f"{name}.parquet", columns):
-            text = tokenizer.apply_chat_template(row[key], tokenize=False)
-            tokens = tokenizer(text)["input_ids"]
-            assert tokenizer.unk_token_id not in tokens, text
-            assert tokenizer.decode(tokens) == text
-            prompt = tokenizer.apply_chat_template(row[key][:1], add_generation_prompt=True)
-            longest["prompt"] = max(longest.get("prompt", 0), len(prompt["input_ids"]))
-            longest["all"] = max(longest.get("all", 0), len(tokens))
-    for row in read_parquet(tmp_path / "warmup_published.parquet", ("answer",)):
-        text = row["prompt"][0]["content"] + row["reasoning"] + row["answer"]
+    longest = {"prompt": 0, "all": 0}
+
+    def prompt_of(row, markup):
+        text = row["prompt"][-1]["content"]
+        if markup:
+            text = tokenizer.apply_chat_template(
+                row["prompt"], add_generation_prompt=True, tokenize=False
+            )
+        longest["prompt"] = max(longest["prompt"], len(tokenizer(text)["input_ids"]))
+        return text
+
+    def known(text):
         tokens = tokenizer(text)["input_ids"]
-        assert tokenizer.unk_token_id not in tokens and row["answer"].endswith("<answer>")
-        longest["all"] = max(longest["all"], len(tokens) + 1)
+        assert tokenizer.unk_token_id not in tokens and tokenizer.decode(tokens) == text
+        longest["all"] = max(longest["all"], len(tokens))
+
+    for row in read_parquet(tmp_path / "test.parquet", PROMPT_COLUMNS):
+        known(prompt_of(row, markup=True))
+    for name in ("sft_noisy", "warmup_published"):
+        for row in read_parquet(tmp_path / f"{name}.parquet", ("markup", "reasoning", "answer")):
+            text = prompt_of(row, row["markup"]) + row["reasoning"] + row["answer"]
+            known(text + tokenizer.eos_token)
     assert longest["prompt"] <= run.get("data.max_prompt_length")
     assert longest["all"] <= run.recipe.sft.trainer["data"]["max_length"]
 

@@ -1,7 +1,6 @@
 """SimpleRL: what its arms are, the published setting at node8, its reward and its warm-ups."""
 
 import csv
-from functools import cache
 
 import pytest
 
@@ -15,6 +14,7 @@ from common.rewards.verdict import Outcome
 from common.stages.warmup import teacher
 from data.arithmetic_chain import Chain
 from data.chain_styles import Word, solution
+from tests.composed import composed
 
 FOLDER = recipe_folder("simplerl")
 SCALES = choices(FOLDER, "scale")
@@ -23,9 +23,8 @@ TABLE = ROOT / "../shared/papers/tables/simplerl.csv"
 FIVE = ("aime24", "math500", "amc23", "minerva", "olympiadbench")
 
 
-@cache
 def arm(variant="zero", scale="node8"):
-    return compose_run(FOLDER, scale, variant, 1, [])
+    return composed("simplerl", scale, variant)
 
 
 # --- the arms ---------------------------------------------------------------------------------

@@ -40,12 +40,21 @@ addEventListener("hashchange", () => {
   target?.scrollIntoView();
 });
 
-// Arms of the training curves.
-document.addEventListener("change", ({ target }) => {
-  if (!target.dataset.arm) return;
-  for (const mark of target.closest(".curves").querySelectorAll(`.${target.dataset.arm}`))
-    mark.style.display = target.checked ? "" : "none";
-});
+// Arms of the training curves: at first those of the headlines, where there are many.
+function draw(box) {
+  for (const mark of box.closest(".curves").querySelectorAll(`.${box.dataset.arm}`))
+    mark.style.display = box.checked ? "" : "none";
+}
+document.querySelectorAll("[data-arm]").forEach(draw);
+document.addEventListener("change", ({ target }) => target.dataset.arm && draw(target));
+for (const button of document.querySelectorAll("[data-all]")) {
+  button.hidden = false;
+  button.addEventListener("click", () => {
+    const boxes = [...button.closest(".curves").querySelectorAll("[data-arm]")];
+    const checked = boxes.some((box) => !box.checked);
+    for (const box of boxes) draw(Object.assign(box, { checked }));
+  });
+}
 
 // Theme: the system's, or the other one.
 const theme = document.getElementById("theme");

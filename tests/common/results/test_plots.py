@@ -7,6 +7,8 @@ from typing import Any
 import matplotlib.image
 import numpy as np
 import pytest
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from common.results import plots
 
@@ -23,21 +25,21 @@ def test_plot_run_writes_a_readable_png(make_record: Make, tmp_path: Path) -> No
     plots.plot_run(make_record()["curves"], path, "demo at micro")
     assert path.read_bytes().startswith(b"\x89PNG") and path.stat().st_size > 20_000
     height, width, _ = matplotlib.image.imread(path).shape
-    assert width > 1200 and height > 800
+    assert width > 1200 and height > 600
     assert b"matplotlib" not in path.read_bytes()
 
 
-def test_panels_say_what_was_not_logged(make_record: Make) -> None:
-    figure = plots.draw({"": [make_record()["curves"]]}, "title")
-    assert len(figure.axes) == len(plots.PANELS) == 9
-    missing = panel(figure, "actor/entropy")
-    assert "not logged" in [t.get_text() for t in missing.texts] and not missing.lines
-    reward = panel(figure, "critic/score/mean")
-    assert "not logged" not in [t.get_text() for t in reward.texts]
-    assert len(reward.lines[0].get_xdata()) == 30
+def test_what_nobody_logged_has_no_panel(make_record: Make) -> None:
+    curves = make_record()["curves"]
+    curves["metrics"]["actor/entropy"] = [None] * 30
+    figure = plots.draw({"": [curves]}, "title")
+    assert len(figure.axes) == len(curves["metrics"]) - 1 == 6
+    assert len(panel(figure, "critic/score/mean").lines[0].get_xdata()) == 30
     validation = panel(figure, "val-core/chain/acc/mean@1")
     assert list(validation.lines[0].get_xdata()) == [1, 11, 21]
     assert not figure.legends
+    nothing = plots.draw({"sft": [{"steps": [], "metrics": {}}]}, "title")
+    assert not nothing.axes and not nothing.legends
 
 
 def test_one_panel_per_validation_set(make_record: Make) -> None:
@@ -45,7 +47,7 @@ def test_one_panel_per_validation_set(make_record: Make) -> None:
     curves["metrics"]["val-core/aime24/acc/mean@32"] = [0.1] * 30
     curves["metrics"]["val-core/aime24/acc/best@32/mean"] = [0.1] * 30
     figure = plots.draw({"": [curves]}, "title")
-    assert len(figure.axes) == 10
+    assert len(figure.axes) == 7
     assert panel(figure, "val-core/aime24/acc/mean@32").get_title().strip() == "validation accuracy"
 
 
@@ -56,7 +58,7 @@ def test_the_score_of_all_responses_is_drawn_where_it_was_logged(make_record: Ma
     figure = plots.draw({"psr": [whole], "rft": [old]}, "title")
     reward = panel(figure, "group/score")
     assert [set(line.get_ydata()) for line in reward.lines] == [{0.5}]
-    assert len(figure.axes) == len(plots.PANELS)
+    assert len(figure.axes) == 6
     assert panel(plots.draw({"": [old]}, "title"), "critic/score/mean").lines
 
 
@@ -113,6 +115,37 @@ def test_more_arms_than_colours_differ_by_dashes(make_record: Make) -> None:
     arms = {f"arm{i}": [make_record()["curves"]] for i in range(9)}
     lines = panel(plots.draw(arms, "title"), "critic/score/mean").lines
     assert len({(line.get_color(), line.get_linestyle()) for line in lines}) == 9
+
+
+def test_of_many_arms_the_headlines_keep_their_colours(make_record: Make) -> None:
+    records = [make_record(f"arm{i}", seed) for i in range(9) for seed in (1, 2)]
+    arms = plots.by_arm(records, {"arm3", "arm8", "never"})
+    assert list(arms)[:3] == ["arm3", "arm8", "arm0"]
+    assert plots.in_colour(arms, {"arm3", "arm8", "never"}) == 2
+    assert plots.in_colour(arms, ()) == 9 and plots.in_colour(list(arms)[:7], {"arm3"}) == 7
+    figure = plots.draw(arms, "title", 2)
+    reward = panel(figure, "critic/score/mean")
+    grey = plots.OTHER["color"]
+    assert [line.get_color() for line in reward.lines] == [*plots.COLOURS[:2], *[grey] * 7]
+    assert len(reward.collections) == 2  # bands
+    (legend,) = figure.legends
+    assert [t.get_text() for t in legend.get_texts()] == ["arm3", "arm8"]
+    assert legend.get_title().get_text() == "grey: arm0, arm1, arm2, arm4, arm5, arm6, arm7"
+
+
+def test_a_figure_knows_its_own_pixels(make_record: Make, tmp_path: Path) -> None:
+    path = tmp_path / "curves.png"
+    plots.plot_recipe([make_record()], path)
+    assert plots.source_of(path) == plots.drawn_from([make_record()])
+    with Image.open(path) as image:
+        said = PngInfo()
+        for key, value in image.text.items():  # type: ignore[attr-defined]
+            said.add_text(key, value)
+        image.putpixel((300, 200), (1, 2, 3, 255))
+        image.save(path, pnginfo=said)
+    assert plots.source_of(path) == "other pixels than were drawn"
+    path.write_bytes(path.read_bytes()[:5000])
+    assert plots.source_of(path) == "no picture"
 
 
 def test_plot_recipe_refuses_mixed_or_no_records(make_record: Make, tmp_path: Path) -> None:

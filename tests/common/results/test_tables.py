@@ -105,7 +105,7 @@ def test_verdicts_on_the_page(recipe: Path, three_seeds: Path) -> None:
         if key in text
     ]
     assert clip[1] == "holds" and "informed by pilot" in clip[0]
-    assert clip[3:] == ["10 to none", "115 (0.15 over 0.0013)", "mechanism", "1 (1)", "micro"]
+    assert clip[3:] == ["at least 10", "115 (0.15 over 0.0013)", "mechanism", "1 (1)", "micro"]
     assert score[4] == "not printed (a curve \\| no number)"
     assert score[1] == "paper: not tested at paper scale; micro analogue: holds"
     assert "At micro: 2 hold." in page and "- not run at node8: all 2 claims" in page

@@ -4,7 +4,8 @@ import re
 
 import pytest
 
-from common.config import ROOT
+from common.config import recipe_folders
+from common.fork import forked_from
 from common.stages.record import CURVES, prompt_templates
 from data.parquet import prompt_row, write_parquet
 
@@ -30,10 +31,13 @@ def test_files_without_templates_say_nothing(tmp_path):
     assert prompt_templates(tmp_path / "sft.parquet") == {}
 
 
-@pytest.mark.parametrize(
-    "page", sorted(ROOT.glob("recipes/*/README.md")), ids=lambda p: p.parent.name
-)
-def test_the_record_keeps_the_metrics_that_the_recipe_explains(page):
+# a fork's page is its author's
+PAPERS = [folder for folder in recipe_folders() if forked_from(folder) is None]
+
+
+@pytest.mark.parametrize("folder", PAPERS, ids=lambda folder: folder.name)
+def test_the_record_keeps_the_metrics_that_the_recipe_explains(folder):
+    page = folder / "README.md"
     table = page.read_text().split("the record keeps ", 1)[1].split("\n\n")[1]
     named = [
         key for line in table.splitlines() for key in re.findall(r"`(.*?)`", line.split("|")[1])
