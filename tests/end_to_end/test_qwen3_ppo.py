@@ -83,10 +83,10 @@ def test_the_run_goes_on_when_its_reward_service_is_back(checkout, log):
     assert curves["group/kept"][1:] == [0.25] * STEPS
     assert all(tokens > 0 for tokens in curves["reference/tokens"][1:])
     assert all(loss > 0 for loss in curves["critic/vf_loss"][1:])
-    # the first step's samples are of the weights that it trains; later ones are behind, those that
-    # waited for the service most
+    # the first step's samples are of the weights that it trains; later ones are behind, and how far
+    # depends on the clock
     stale = curves["training/off_policy/trajectory_staleness/max"][1:]
-    assert stale[0] == 0 and 1 <= max(stale) <= 3
+    assert stale[0] == 0 and max(stale) >= 1
     assert all(size > 0 for size in curves["weight_sync/mib"][1:])
     assert {"general", "kbqa", "kbqa, answerable@base"} <= set(record["problems"])
     assert checkout.left_over() == []
