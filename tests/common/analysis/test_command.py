@@ -9,6 +9,7 @@ from common import cli
 from common.analysis.command import ANALYSES
 from common.config import recipe_folder
 from common.results import report
+from common.results.record import compute_metrics
 
 pytestmark = pytest.mark.component
 OPTIONS = {
@@ -19,8 +20,22 @@ OPTIONS = {
 MODELS = ("forks", "distance")  # which load a model for each run
 
 
+def in_two_parts(results):
+    """Name the benchmarks of the records as those of questions to answer or to refuse."""
+    parts = {"test": "asked, answerable", "swapped": "asked, unanswerable"}
+    for path in results.glob("demo/micro/*-seed*.json"):
+        record = json.loads(path.read_text())
+        named = {}
+        for name, counts in record["problems"].items():
+            benchmark, at, _ = name.partition("@")
+            named[parts[benchmark] + (at and "@base")] = counts
+        path.write_text(json.dumps(record | {"problems": named, "metrics": compute_metrics(named)}))
+
+
 @pytest.mark.parametrize("name", ANALYSES)
 def test_every_analysis_writes_and_prints(recipe, request, capsys, name):
+    if name == "refusal":
+        in_two_parts(recipe.results)
     if name in MODELS:
         model = request.getfixturevalue("checkpoint")
         for run in recipe.runs.glob("demo/micro/*/seed*"):  # of which `distance` reads the base
