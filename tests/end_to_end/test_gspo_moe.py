@@ -19,6 +19,7 @@ MAIN = "bash recipes/gspo_moe/run.sh"
 ARMS = ("grpo", "gspo")
 TWO_ARMS = f"{MAIN} variant={','.join(ARMS)}"
 SHORT = "bash recipes/gspo_moe/run.sh variant=gspo_r3 trainer.total_training_steps=3"
+LONGER = "bash recipes/gspo_moe/run.sh variant=gspo_r3 trainer.total_training_steps=5"
 VERL_KEY = (
     "bash recipes/gspo_moe/run.sh variant=grpo_r2 actor_rollout_ref.actor.optim.lr=2e-4 "
     "trainer.save_freq=1 trainer.total_training_steps=2"
@@ -123,7 +124,7 @@ def test_reading_commands_of_the_readme(checkout, main_run, command):
         assert found["clip_fraction", "node8"]["result"] == "not run"
 
 
-def test_overrides_run_apart_and_touch_no_record(checkout, main_run):
+def test_overrides_run_apart_resume_and_touch_no_record(checkout, main_run):
     results = checkout.path / "results"
     before = {p: p.read_bytes() for p in results.rglob("*") if p.is_file()}
     short = checkout.shell(SHORT)
@@ -131,8 +132,13 @@ def test_overrides_run_apart_and_touch_no_record(checkout, main_run):
     assert "not published" in short.stdout
     (run_dir,) = (checkout.path / "runs/gspo_moe/micro").glob("gspo_r3+*/seed1")
     assert steps_logged(run_dir) == [0, 1, 2, 3]
+    longer = checkout.shell(LONGER)
+    assert longer.returncode == 0, longer.stderr[-3000:]
+    assert "resuming after step 3 of 5" in longer.stderr
+    assert steps_logged(run_dir) == [0, 1, 2, 3, 4, 5]
     record = load(run_dir / "record" / "record.json")
-    assert record["overrides"] == ["trainer.total_training_steps=3"]
+    assert record["resumes"] == [{"step": 3}]
+    assert record["overrides"] == ["trainer.total_training_steps=5"]
     assert {p: p.read_bytes() for p in results.rglob("*") if p.is_file()} == before
 
 
