@@ -93,8 +93,8 @@ def analyse(selection: Selection) -> Analysis:
 def draw(values: dict[str, Any], title: str) -> Figure:
     """Recall and refusal of every model."""
     made, grid = figure(len(values), 2, title)
+    made.set_figheight(1.6 + 0.35 * sum(map(len, values.values())))
     for row, (name, models) in zip(grid, values.items(), strict=True):
-        made.set_figheight(1.6 + 0.35 * len(models) * len(values))
         for axes, rate in zip(row, ("recall", "refusal"), strict=True):
             found = [Estimate(**m["rates"][rate]) for m in models.values()]
             bars(axes, list(models), found, f"{name}: {rate}")

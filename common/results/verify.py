@@ -120,17 +120,23 @@ def _whole(values: Any) -> bool:
 
 def verify(recipe: Path, results: Path) -> Checked:
     """Everything below `results/<recipe>`."""
+    return _verify(recipe, results)[0]
+
+
+def _verify(recipe: Path, results: Path) -> tuple[Checked, Report | None]:
+    """What `verify` finds, and the report that its pages were held against."""
     folder = results / recipe.name
     checked = Checked(recipe.name)
-    records = [r for path in record.record_files(folder) if (r := _record(checked, folder, path))]
+    paths = record.record_files(folder)
+    records = [r for path in paths if (r := _record(checked, folder, path))]
     for path in _files(folder):
         if SWEEP.fullmatch(path.name) and path.parent == folder:
             checked.sealed(path)
-        elif not _known(folder, path):
+        elif not _known(folder, path, paths):
             mend = "remove the file"
             checked.faults.append(Fault(relative(path), "file", "it", "no such file", mend))
     if checked.faults:  # what is computed from broken records says nothing
-        return checked
+        return checked, None
     checked.records = len(records)
     report = build_report(recipe, results)
     checked.verdicts = sum(bool(v.seeds) for v in report.verdicts)
@@ -142,7 +148,7 @@ def verify(recipe: Path, results: Path) -> Checked:
     table = f"`python -m common table {recipe.name}` writes it again"
     if records or (folder / "README.md").exists():
         checked.text(folder / "README.md", render_markdown(report), table)
-    return checked
+    return checked, report
 
 
 def verify_all(recipes: list[Path], results: Path) -> Iterator[Checked]:
@@ -150,10 +156,10 @@ def verify_all(recipes: list[Path], results: Path) -> Iterator[Checked]:
     front page."""
     reports: list[Report] = []
     for recipe in recipes:
-        checked = verify(recipe, results)
+        checked, report = _verify(recipe, results)
         yield checked
-        if not checked.faults:
-            reports.append(build_report(recipe, results))
+        if report and not checked.faults:
+            reports.append(report)
     beside = Checked(results.name)
     names = [r.name for r in recipes]
     known = (*names, *GRADERS, "README.md", front.PICTURE)
@@ -252,9 +258,8 @@ def _files(folder: Path) -> list[Path]:
     return sorted(path for path in files if not path.name.startswith("."))
 
 
-def _known(folder: Path, path: Path) -> bool:
+def _known(folder: Path, path: Path, records: list[Path]) -> bool:
     """Whether a file below results/<recipe> is one that a command writes."""
-    records = record.record_files(folder)
     ran = {file.parent.name for file in records}
     match path.relative_to(folder).parts:
         case ("README.md",):

@@ -21,6 +21,7 @@ from data import prompt_pool as published
 from data import qwen3_ppo as pool
 from data import teacher
 from data.parquet import prompt_row, read_parquet, write_parquet
+from tests.composed import composed
 
 FOLDER = recipe_folder("qwen3_ppo")
 SELECTION = "trainer.v1.sampler.sampler_kwargs.selection"
@@ -35,6 +36,8 @@ GRADERS = {
 
 @cache
 def arm(variant="ppo", scale="micro", *overrides):
+    if not overrides:
+        return composed("qwen3_ppo", scale, variant)
     return compose_run(FOLDER, scale, variant, 1, list(overrides))
 
 
