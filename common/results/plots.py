@@ -126,7 +126,8 @@ def draw(arms: dict[str, list[Curves]], title: str, coloured: int | None = None)
 def _legend(figure: Figure, drawn: Sequence[tuple[int, str]], coloured: int) -> None:
     """The arms in colour one by one; above them the names of the grey ones."""
     shown = {arm: Line2D([], [], linewidth=2, **style(i)) for i, arm in drawn if i < coloured}
-    others = ", ".join(arm for i, arm in drawn if i >= coloured)
+    # a name and its number of seeds stay in one line
+    others = ", ".join(arm.replace(" ", "\N{NO-BREAK SPACE}") for i, arm in drawn if i >= coloured)
     look: dict[str, Any] = {"loc": "outside lower center", "ncols": 4, "frameon": False}
     if others:
         look["title"] = textwrap.fill(f"grey: {others}", 190, break_on_hyphens=False)
