@@ -145,10 +145,9 @@ def check_separate(run: RunConfig) -> None:
     engine, cpu = rollout["checkpoint_engine"], run.recipe.platform == "cpu"
     own = (engine["backend"], engine["custom_backend_module"])
     if engine["backend"] == "naive" or (cpu and own != ("gloo", CHECKPOINT_ENGINE)):
-        wanted = f"gloo and custom_backend_module={CHECKPOINT_ENGINE}" if cpu else "nccl"
         raise ValueError(
             f"{where}.checkpoint_engine.backend={engine['backend']}: {mode} sends its weights to "
-            f"other processes; set {wanted}"
+            f"other processes; set gloo and custom_backend_module={CHECKPOINT_ENGINE}"
         )
     parts, prompts = synchronised_every(run), run.get("data.train_batch_size")
     key = "trainer.v1.separate_async.parameter_sync_step"

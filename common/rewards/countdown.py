@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any, TypeGuard
+from typing import Any
 
 from common.rewards.denial import denied
 from common.rewards.tags import after_thought, blocks, last_span
@@ -167,15 +167,11 @@ def puzzle(gold: Any) -> tuple[list[int], int] | None:
     if not isinstance(gold, Mapping):
         raise ValueError(f"gold: numbers and target are wanted, not {type(gold).__name__}")
     numbers, target = gold.get("numbers"), gold.get("target")
-    if not isinstance(numbers, list) or not numbers or not all(map(_is_integer, numbers)):
+    if not isinstance(numbers, list) or set(map(type, numbers)) != {int}:
         raise ValueError("gold.numbers: a list of integers is wanted")
-    if not _is_integer(target):
+    if type(target) is not int:  # a bool is none
         raise ValueError("gold.target: an integer is wanted")
     return numbers, target
-
-
-def _is_integer(value: Any) -> TypeGuard[int]:
-    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _last_answer(response: str) -> tuple[str, str, int, int] | None:

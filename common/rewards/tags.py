@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
+from functools import cache
+
+
+@cache
+def marks(tag: str) -> tuple[str, str]:
+    """The opening and the closing tag."""
+    return f"<{tag}>", f"</{tag}>"
+
 
 def blocks(text: str, tag: str) -> list[str]:
     """What stands in every `<tag>...</tag>`, from left to right.
@@ -10,7 +18,7 @@ def blocks(text: str, tag: str) -> list[str]:
     a text of many opening tags: a block begins at an opening tag and ends at the next closing one,
     so an opening tag inside a block is part of it.
     """
-    opening, closing = f"<{tag}>", f"</{tag}>"
+    opening, closing = marks(tag)
     found = []
     start = text.find(opening)
     while start >= 0:
@@ -26,8 +34,9 @@ def blocks(text: str, tag: str) -> list[str]:
 def last_span(text: str, tag: str) -> tuple[int, int] | None:
     """Start and end of what stands in the last `<tag>...</tag>`; an opening tag inside a block
     begins a new one. None: no opening tag is closed."""
-    opening, closing = f"<{tag}>", f"</{tag}>"
-    start = text.rfind(opening, 0, max(text.rfind(closing), 0))
+    opening, closing = marks(tag)
+    last = text.rfind(closing)
+    start = text.rfind(opening, 0, last) if last > 0 else -1
     if start < 0:
         return None
     start += len(opening)
@@ -37,4 +46,5 @@ def last_span(text: str, tag: str) -> tuple[int, int] | None:
 def after_thought(text: str, tag: str) -> str:
     """What follows the thought `<tag>...</tag>`: the text behind the last closing tag, up to a
     thought that begins again and never ends. The opening tag may stand in the prompt."""
-    return text.rpartition(f"</{tag}>")[2].partition(f"<{tag}>")[0]
+    opening, closing = marks(tag)
+    return text.rpartition(closing)[2].partition(opening)[0]

@@ -19,7 +19,7 @@ class Outcome(str, Enum):
     UNGRADABLE = "ungradable"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: that would be a tenth of a fast grader's time
 class Verdict:
     """`score`: the reward, on the grader's own scale. `extracted`: the answer that was read from
     the response, if any. `details`: further numbers, or lists of booleans or texts, by name."""
