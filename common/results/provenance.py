@@ -121,7 +121,8 @@ def hardware() -> dict[str, Any]:
     """Processor model, cores this process may use, memory in GiB, and the GPUs nvidia-smi lists."""
     return {
         "cpu": _processor(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity")
+        "cores": len(os.sched_getaffinity(0))
+        if hasattr(os, "sched_getaffinity")
         else psutil.cpu_count(),
         "memory_gb": round(psutil.virtual_memory().total / 2**30, 1),
         "gpus": _gpus(),

@@ -114,7 +114,6 @@ _ASKS = _pattern(
 )
 
 
-
 def _kind(byte: int) -> int:
     sign = chr(byte) if byte < 128 else "\0"
     if sign.isalpha():
