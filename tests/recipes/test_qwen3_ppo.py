@@ -6,6 +6,8 @@ from functools import cache
 from types import SimpleNamespace
 
 import pytest
+from omegaconf import OmegaConf
+from verl.trainer.ppo import core_algos
 
 from common.checks import check_config
 from common.checks.configuration import check_separate
@@ -14,8 +16,10 @@ from common.habits.chat import Answer
 from common.plugin.agent_loop import thinks
 from common.results.claims import load_claims
 from common.results.paper import load_paper
+from common.results.statistics import block_length
 from common.rewards.registry import get_grader
 from common.rewards.rule import KEY
+from common.rewards.selection import Selection
 from common.stages.prepare_model import word_tokenizer
 from data import prompt_pool as published
 from data import qwen3_ppo as pool
@@ -60,6 +64,18 @@ def test_an_arm_is_its_delta(variant, scale):
     differing = {k: other[k] for k in other if plain.get(k) != other[k]}
     assert differing == ARMS[variant] | {"recipe.variant": variant}
     assert {*ARMS, "ppo"} == set(choices(FOLDER, "variant"))
+
+
+@pytest.mark.parametrize("scale", ["micro", "node8"])
+def test_a_kl_target_is_followed_at_the_papers_pace(scale):
+    """verl's controller compares means over tokens, and counts responses of the update."""
+    run = arm("kl_target", scale)
+    control = core_algos.get_kl_controller(OmegaConf.create(run.get("algorithm.kl_ctrl")))
+    kept = Selection(**run.get(SELECTION)).kept_of(run.get("actor_rollout_ref.rollout.n"))
+    for kl, factor in ((1.0, 1.02), (0.25, 1.0), (0.0, 0.98)):
+        before = control.value
+        control.update(kl, kept * run.get("data.train_batch_size"))
+        assert control.value == pytest.approx(before * factor)
 
 
 def test_node8_is_the_posts_setting():
@@ -151,7 +167,20 @@ def test_a_teachers_answers_become_chats(tmp_path):
 def test_claims_and_published_numbers_are_readable():
     numbers = {(n.variant, n.benchmark): n.value for n in load_paper(FOLDER / "paper.csv")}
     assert numbers["ppo", "kbqa"] == 84.1 and numbers["sft_heavy", "kbqa, answerable"] == 59.07
-    assert all(claim.informed_by is None for claim in load_claims(FOLDER / "claims.yaml"))
+    claims = load_claims(FOLDER / "claims.yaml")
+    assert all(claim.informed_by is None for claim in claims)
+    # of fewer blocks an interval within one seed, which most arms have, is unbounded
+    ends = [m.k for claim in claims for m in claim.parsed.measurements if m.k > 1]
+    assert ends and all(k / block_length(k) >= 2 for k in ends)
+    # what a claim asks of a benchmark can be measured at its scales; an entropy at temperature 1
+    for claim in claims:
+        for scale in claim.scales or ("micro", "node8", "node8_1b7"):
+            known = arm(scale=scale).recipe.evaluation.benchmarks
+            named = [m for m in claim.parsed.measurements if m.function in ("accuracy", "entropy")]
+            for m in named:
+                own = known[m.name.removesuffix("@base")].temperature
+                temperature = arm(scale=scale).recipe.evaluation.temperature if own is None else own
+                assert m.function == "accuracy" or temperature == 1, claim.id
 
 
 @pytest.mark.skipif(not TABLE.exists(), reason="the table of the post is not at hand")
