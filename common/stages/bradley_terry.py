@@ -72,9 +72,10 @@ def scores(model: Any, tokenizer: Any, pairs: Sequence[Pair]) -> tuple[torch.Ten
 @torch.no_grad()
 def measure(
     model: Any, tokenizer: Any, pairs: Sequence[Pair], signals: Sequence[str], batch: int
-) -> dict[str, float]:
+) -> tuple[dict[str, float], dict[str, dict[str, Any]]]:
     """Of held-out pairs, by signal: accuracy (an equal score counts half), and mean and standard
-    deviation of the scores of all their texts, which say on what scale the head is."""
+    deviation of the scores of all their texts, which say on what scale the head is; and, as the
+    evaluation gives it, which pairs are in the right order (`common.results.record.Problems`)."""
     found: dict[int, list[tuple[float, float]]] = {}
     model.eval()
     for i in range(0, len(pairs), batch):
@@ -84,19 +85,21 @@ def measure(
         for (_, _, head), pair in zip(some, both, strict=True):
             found.setdefault(head, []).append(pair)
     model.train()
-    metrics = {}
+    metrics, result = {}, {}
     for head, of_pairs in sorted(found.items()):
         name, table = signals[head], torch.tensor(of_pairs, dtype=torch.float64)
         gap = table[:, 0] - table[:, 1]
         metrics[f"{name}/accuracy"] = float(((gap > 0) + 0.5 * (gap == 0)).double().mean())
         metrics[f"{name}/mean"] = float(table.mean())
         metrics[f"{name}/std"] = float(table.std(correction=0))
-    return metrics
+        order: dict[str, Any] = {"id": [str(i) for i in range(len(gap))], "n": [1] * len(gap)}
+        result[f"reward model, {name}"] = {"problems": order | {"c": (gap > 0).int().tolist()}}
+    return metrics, result
 
 
 def train(spec: dict[str, Any], folder: Path) -> None:
-    """Train as `spec` says and write `model/`, `metrics.jsonl` (by step) and `metrics.json` (of the
-    held-out pairs, at the end) into `folder`."""
+    """Train as `spec` says and write `model/`, `metrics.jsonl` (by step) and, of the held-out pairs
+    at the end, `metrics.json` and `result.json` into `folder`."""
     torch.manual_seed(spec["seed"])
     options = build(RewardModel, spec["reward_model"], "recipe.reward_model")
     signals = options.signals
@@ -135,10 +138,12 @@ def train(spec: dict[str, Any], folder: Path) -> None:
             }
             log.write(json.dumps({"step": step, "data": values}) + "\n")
             log.flush()
-    found = measure(model, tokenizer, held_out, signals, size)
+    found, result = measure(model, tokenizer, held_out, signals, size)
     model.save_pretrained(folder / "model")
     tokenizer.save_pretrained(folder / "model")
-    (folder / "metrics.json").write_text(json.dumps(found, indent=2, sort_keys=True) + "\n")
+    for name, values in (("metrics", found), ("result", result)):
+        text = json.dumps(values, indent=2, sort_keys=True) + "\n"
+        (folder / f"{name}.json").write_text(text)
 
 
 if __name__ == "__main__":

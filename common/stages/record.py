@@ -48,6 +48,7 @@ CURVES = (
     "timing_s/gen",
     "timing_s/old_log_prob",
     "timing_s/update_actor",
+    "timing_s/update_critic",
     "timing_s/update_weights",
 )
 
@@ -73,7 +74,8 @@ def record(run: RunConfig, run_dir: Path) -> Path:
 
 def build_record(run: RunConfig, run_dir: Path) -> dict[str, Any]:
     """The record of a run whose other stages are done."""
-    names = [*STAGES, *warmup_stages(run)]
+    taught = trained_reward_model(run)
+    names = [*STAGES, *warmup_stages(run), *(["reward_model"] if taught else [])]
     seconds = {name: read_json(run_dir / name / STAGE_FILE)["seconds"] for name in names}
     results = {
         suffix: read_json(run_dir / name / "result.json")
@@ -84,6 +86,9 @@ def build_record(run: RunConfig, run_dir: Path) -> dict[str, Any]:
         for suffix, benchmarks in results.items()
         for benchmark, result in benchmarks.items()
     }
+    if taught:
+        held_out = read_json(run_dir / "reward_model" / "result.json")
+        problems |= {benchmark: result["problems"] for benchmark, result in held_out.items()}
     begun = read_json(run_dir / "train" / "provenance.json")
     curves = read_curves(run_dir / "train" / "metrics.jsonl")
     devices = run.ranks if run.recipe.platform == "cuda" else 0
@@ -120,6 +125,12 @@ def build_record(run: RunConfig, run_dir: Path) -> dict[str, Any]:
         "curves": curves,
         "health": as_json(watched(run, run_dir / "train" / "metrics.jsonl")),
     }
+
+
+def trained_reward_model(run: RunConfig) -> bool:
+    """Whether the run has trained the reward model of its RL; the record says how well."""
+    spec = run.recipe.reward_model
+    return run.recipe.method == "rl" and spec is not None and spec.hub is None
 
 
 def watched(run: RunConfig, path: Path) -> dict[str, Health]:

@@ -98,7 +98,9 @@ def test_equal_scores_count_half(monkeypatch):
     given = (torch.tensor([1.0, 2.0, 3.0]), torch.tensor([1.0, 1.0, 5.0]))
     monkeypatch.setattr(bradley_terry, "scores", lambda *_: given)
     some = [([1], [2], 0)] * 3
-    found = measure(torch.nn.Identity(), None, some, ["x"], 3)
+    found, result = measure(torch.nn.Identity(), None, some, ["x"], 3)
+    right = {"id": ["0", "1", "2"], "n": [1, 1, 1], "c": [0, 1, 0]}  # in a record none counts half
+    assert result == {"reward model, x": {"problems": right}}
     assert found["x/accuracy"] == 0.5
     assert found["x/mean"] == pytest.approx(13 / 6)
     assert found["x/std"] == pytest.approx(np.std([1, 2, 3, 1, 1, 5]))
