@@ -99,11 +99,7 @@ class _Worker(AgentLoopWorker):
     async def start(self, batch: TensorDict) -> None:
         """Return at once; verl's trainer then polls TransferQueue for the prompts' status."""
         validate = bool(batch["validate"]) if "validate" in batch else False
-        columns = {
-            k: [v.data] * len(batch) if isinstance(v, NonTensorData) else v.tolist()
-            for k, v in batch.items()
-            if k != "validate"
-        }
+        columns = {k: _values(v, len(batch)) for k, v in batch.items() if k != "validate"}
         rows = zip(*columns.values(), strict=True)
         prompts = [dict(zip(columns, row, strict=True)) for row in rows]
         task = asyncio.create_task(self._answer(prompts, "val" if validate else "train"))
@@ -210,3 +206,11 @@ class _Worker(AgentLoopWorker):
         result = await self.reward_manager.run_single(batch)
         output.reward_score = result["reward_score"]
         output.extra_fields["reward_extra_info"] = result["reward_extra_info"]
+
+
+def _values(column: Any, rows: int) -> list[Any]:
+    """A column's value in each row. What comes back from the queue, as prompts in flight do when a
+    run is resumed, has nested tensors, which know no `tolist`."""
+    if isinstance(column, torch.Tensor):
+        return [value.tolist() for value in column.unbind()]
+    return [column.data] * rows if isinstance(column, NonTensorData) else list(column.tolist())

@@ -9,7 +9,8 @@ import pytest
 import torch
 import transfer_queue as tq
 from omegaconf import OmegaConf
-from tensordict import TensorDict
+from tensordict import NonTensorData, TensorDict
+from transfer_queue.storage.managers.simple_storage_manager import AsyncSimpleStorageManager
 from verl.trainer.ppo.reward import load_reward_manager
 from verl.trainer.ppo.v1.agent_loop_tq import AgentLoopWorkerTQ
 from verl.utils import tensordict_utils as tu
@@ -105,9 +106,24 @@ def batch(validate: bool = False) -> TensorDict:
     return rows
 
 
-def local(config: Any, queue: list, validate: bool = False, broken: bool = False) -> list:
+def restored(rows: TensorDict) -> TensorDict:
+    """The same prompts as the queue gives them back to a trainer that goes on with a run."""
+    columns = {
+        k: AsyncSimpleStorageManager._pack_field_values([getattr(v, "data", v) for v in column])
+        for k, column in rows.items()
+        if not isinstance(column, NonTensorData)
+    }
+    assert columns["dummy_tensor"].is_nested
+    found = TensorDict(columns, batch_size=len(rows))
+    tu.assign_non_tensor_data(found, "global_steps", 4)
+    return found
+
+
+def local(
+    config: Any, queue: list, validate: bool = False, broken: bool = False, rows: Any = None
+) -> list:
     manager = LocalAgentLoopManager.create(config, Client(broken), None, [])
-    manager.generate_sequences(batch(validate))
+    manager.generate_sequences(batch(validate) if rows is None else rows)
     end = time.monotonic() + 60
     while not any(tags and "status" in tags[0] and fields is None for _, _, fields, tags in queue):
         assert time.monotonic() < end, "no prompt got a status"
@@ -132,6 +148,16 @@ def rows_of(queue: list) -> dict[str, tuple[str, dict, dict]]:
                 row = {k: getattr(v, "data", v) for k, v in row.items()}
                 found[key] = (partition, row, tags[i])
     return found
+
+
+def test_prompts_in_flight_are_answered_after_a_resume(config, queue):
+    fresh = rows_of(local(config, queue))
+    queue.clear()
+    again = rows_of(local(config, queue, rows=restored(batch())))
+    assert list(again) == list(fresh) and len(fresh) == PROMPTS * 8
+    for key, (partition, fields, tag) in again.items():
+        assert (partition, tag) == (fresh[key][0], fresh[key][2])
+        assert fields["responses"].tolist() == fresh[key][1]["responses"].tolist()
 
 
 @pytest.mark.parametrize("validate", [False, True])
