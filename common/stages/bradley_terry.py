@@ -141,8 +141,8 @@ def train(spec: dict[str, Any], folder: Path) -> None:
     found, result = measure(model, tokenizer, held_out, signals, size)
     model.save_pretrained(folder / "model")
     tokenizer.save_pretrained(folder / "model")
-    for name, values in (("metrics", found), ("result", result)):
-        text = json.dumps(values, indent=2, sort_keys=True) + "\n"
+    for name, what in (("metrics", found), ("result", result)):
+        text = json.dumps(what, indent=2, sort_keys=True) + "\n"
         (folder / f"{name}.json").write_text(text)
 
 
