@@ -85,8 +85,8 @@ class Chains:
 
 @dataclass(frozen=True)
 class Shares:
-    """`verifiable`: of all prompts; `kbqa`: questions among the verifiable; `think`: of all that
-    ask for a thought."""
+    """`kbqa`: questions among all prompts, which the post mixes with its general ones and gives no
+    share of; `verifiable`: of the others; `think`: of all, those that ask for a thought."""
 
     verifiable: float
     kbqa: float
@@ -147,9 +147,9 @@ def tasks(general: General, questions: Questions, chains: Chains) -> dict[str, T
 
 def counts(total: int, shares: Shares) -> dict[str, int]:
     """How many prompts of each kind make `total`."""
-    verifiable = round(total * shares.verifiable)
-    kbqa = round(verifiable * shares.kbqa)
-    return {"general": total - verifiable, "kbqa": kbqa, "chains": verifiable - kbqa}
+    kbqa = round(total * shares.kbqa)
+    chains = round((total - kbqa) * shares.verifiable)
+    return {"general": total - kbqa - chains, "kbqa": kbqa, "chains": chains}
 
 
 def text_of(task: Task, problem: Any, think: bool) -> str:
@@ -256,7 +256,7 @@ def build(
         task = known[name.partition("_")[0]]
         rows = _rows([(task, problem) for problem in problems], name, 0.0)
         write_parquet(folder / f"{name}.parquet", rows)
-    alike = Shares(verifiable=2 / 3, kbqa=0.5, think=mixed.think)
+    alike = Shares(verifiable=1 / 2, kbqa=1 / 3, think=mixed.think)
     for name, drawn, share in (
         ("taught", learnt, 0.0),
         ("sft", pool.draw(alike, sft), 0.0),
