@@ -28,6 +28,7 @@ ANALYSES = {  # name: (module, from saved responses or from records, help)
     "mediation": ("mediation", True, "does a habit's count predict accuracy; counters compared"),
     "styles": ("styles", False, "length, code and reflection in responses over training"),
     "distance": ("distance", True, "how far warm-ups and trained models are from the base"),
+    "gain": ("gain", False, "reward gained by second of update, by response drawn or trained on"),
     "refusal": ("refusal", False, "TP, FP, TN, FN of questions to answer or to refuse"),
     "transfer": ("transfer", True, "published substring grader beside the strict one"),
 }

@@ -68,6 +68,10 @@ def recipe(tmp_path, monkeypatch, make_record):
             "group/correct": [2.5 - 1.5 * float(np.exp(h)) for h in entropy],
             "group/all_correct": [step / 60 for step in range(30)],
             "group/subgoal": [step / 60 for step in range(30)],
+            "group/score": [step / 30 for step in range(30)],
+            "group/samples": [64.0] * 30,
+            "group/kept": [0.25] * 30,
+            "timing_s/update_actor": [2.0] * 30,
         },
     }
     for arm, accuracy in zip(ARMS, (0.5, 0.7), strict=True):
