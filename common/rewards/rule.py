@@ -5,9 +5,11 @@ compute_score`) with `reward_kwargs: {grader: <name>}`, or, for several sources 
 `reward_kwargs: {graders: {<data source>: <name>, ...}}`. Training and evaluation use the same code.
 
 Where a reward model scores some of the sources, the function is `name: route`, and `reward_kwargs`
-has `neural` too (fields of `common.rewards.neural.Neural`). `scales: {<data source>: {mean, std}}`
-puts the scores of a source on a common scale: (score - mean) / std. What each source's scores are,
-the sampler reports (`group/<data source>/score`, `spread`); a row then says `raw_score` as well.
+has `neural` too (fields of `common.rewards.neural.Neural`). A grader of such a source is paid
+nothing: it says `acc`, so that a policy which pleases the model alone is seen. `scales: {<data
+source>: {mean, std}}` puts the scores of a source on a common scale: (score - mean) / std. What
+each source's scores are, the sampler reports (`group/<data source>/score`, `spread`); a row then
+says `raw_score` as well.
 """
 
 from __future__ import annotations
@@ -78,7 +80,7 @@ class Rules:
     `neural`: the sources that a reward model scores; `scales`: by source.
 
     Raises: ValueError for an unknown grader, when not exactly one of the two is given, or when a
-    source has two branches, or a scale and no branch.
+    source has a scale and no branch.
     """
 
     def __init__(
@@ -98,8 +100,6 @@ class Rules:
         self.graders: dict[str, Grader] = {name: get_grader(name) for name in names}
         self.metrics = sorted({key for g in self.graders.values() for key in g.metrics})
         self.scored = frozenset(by_model.sources if by_model else ())
-        for source in self.scored & set(by_source):
-            raise ValueError(f"{source!r} has a grader and is one of neural.sources; choose one")
         for source in set(self.scales) - self.scored - set(by_source) if only is None else ():
             raise ValueError(f"scales.{source}: nothing scores this data source")
 
@@ -144,12 +144,13 @@ class Rules:
     ) -> dict[str, float]:
         """`score`, on the grader's own scale; `acc` and `ungradable`, 0 or 1, both 0 for a wrong
         answer; then the graders' metrics. Every row has the same keys, NaN at the metrics of
-        other sources. `extra` holds what the grader `needs`.
+        other sources. `extra` holds what the grader `needs`. A reward model's source gets what its
+        grader says, where it has one.
 
         Raises: ValueError, in one line, for a source without a grader, or where the grader refuses
         `gold` or lacks a key of `extra`; never for any `response`.
         """
-        if source in self.scored:
+        if source in self.scored - set(self.by_source):
             raise ValueError(
                 f"data source {source!r} is scored by a reward model, in training alone; give the "
                 "benchmark a grader of its own"
@@ -170,15 +171,18 @@ class Rules:
     async def route(
         self, source: str, response: str | None, gold: Any, extra: Mapping[str, Any] | None
     ) -> dict[str, float | None]:
-        """`score`, of the reward model where it is the branch of `source`: then `acc` is None, for
-        which verl takes the reward in its place, and all metrics are NaN.
+        """`score`, of the reward model where it is the branch of `source`. Without a grader of that
+        source `acc` is None, for which verl takes the reward in its place, and all metrics are NaN.
 
         Raises: as `score`, and ServiceError.
         """
+        judged: dict[str, float | None] = {"acc": None, "ungradable": 0.0}
+        judged |= dict.fromkeys(self.metrics, math.nan)
+        if source not in self.scored - set(self.by_source):
+            judged = dict(await asyncio.to_thread(self.score, source, response, gold, extra))
         if self.neural is None or source not in self.scored:
-            return dict(await asyncio.to_thread(self.score, source, response, gold, extra))
-        found = self._scaled(source, await self.neural.score(response, extra))
-        return found | {"acc": None, "ungradable": 0.0} | dict.fromkeys(self.metrics, math.nan)
+            return judged
+        return judged | self._scaled(source, await self.neural.score(response, extra))
 
     def _scaled(self, source: str, score: float) -> dict[str, float]:
         if not self.scales:
@@ -199,6 +203,7 @@ class Rules:
             try:
                 if self.neural and source in self.scored:
                     self.neural.prompt(row["extra_info"])
+                if source in self.scored - set(self.by_source):
                     continue
                 self.score(source, None, row["reward_model"]["ground_truth"], row["extra_info"])
             except ValueError as error:

@@ -73,6 +73,18 @@ def test_verl_waits_for_it_and_each_source_has_its_branch(texts):
         route("general", "away", "", {"prompt": "x"})
 
 
+def test_a_grader_of_a_reward_models_source_is_paid_nothing(texts):
+    both = KWARGS | {"graders": dict.fromkeys(("chains", "general"), "arithmetic_chain")}
+    rules = rule.Rules.of(FUNCTION | {"reward_kwargs": both})
+    found = asyncio.run(rules.route("general", "1+1=3;", "2", {"prompt": "p"}))
+    assert found["raw_score"] == len("u:p;a:1+1=3;;") and found["acc"] == 0.0
+    right = rules.score("general", "1+1=2;", "2", {})  # of an evaluation
+    assert right["acc"] == right["raw_score"] == 1.0 and right.keys() == found.keys()
+    row = {"data_source": "general", "reward_model": {"ground_truth": "2"}, "extra_info": {}}
+    with pytest.raises(ValueError, match="extra_info.prompt: missing"):
+        rules.check([row], "train.parquet")
+
+
 def test_verl_takes_the_reward_for_the_accuracy_of_a_source_without_one(texts):
     rows = [route("general", "a b", "", {"prompt": "p"}), route("chains", "1+1=2;", "2", {})]
     infos = {key: [row[key] for row in rows] for key in rows[0]} | {"reward": [6.0, 1.0]}
@@ -95,7 +107,6 @@ def test_the_form_that_takes_prompt_and_response_apart():
     [
         ({"neural": NEURAL | {"sources": []}}, "neural.sources: none is named"),
         ({"neural": NEURAL | {"tokenizer": None}}, "tokenizer=None: the reward model's folder"),
-        ({"neural": NEURAL | {"sources": ["chains"]}}, "'chains' has a grader and is one of"),
         ({"neural": NEURAL | {"adress": "x"}}, "neural.adress: unknown key"),
         ({"grader": "arithmetic_chain"}, "exactly one of|not grader, beside"),
         ({"scales": {"chains": {"mean": 0, "std": 0}}}, "std above 0"),
