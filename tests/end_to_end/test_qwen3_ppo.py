@@ -88,7 +88,8 @@ def test_the_run_goes_on_when_its_reward_service_is_back(checkout, log):
     stale = curves["training/off_policy/trajectory_staleness/max"][1:]
     assert stale[0] == 0 and max(stale) >= 1
     assert all(size > 0 for size in curves["weight_sync/mib"][1:])
-    assert {"general", "kbqa", "kbqa, answerable@base"} <= set(record["problems"])
+    measured = {"general", "kbqa", "kbqa, answerable@base", "reward model, follows"}
+    assert measured <= set(record["problems"]) and record["wall_time_s"]["reward_model"] > 0
     assert checkout.left_over() == []
 
 
