@@ -54,20 +54,23 @@ class Problem:
         gold = {"alphabet": self.alphabet, "constraints": constraints, "longest": self.longest}
         return json.dumps(gold, sort_keys=True)
 
-    def solution(self) -> str:
-        """A shortest text that meets all constraints, the same for every order of them: all words
-        but the last have one letter."""
+    def solution(self, letters: int = 1) -> str:
+        """A shortest text of at least `letters` letters that meets all constraints, the same for
+        every order of them: all words but the last have one letter. Where only one letter meets
+        them, it is that one."""
         given = {c[0]: c[1:] for c in self.constraints if c[0] != "count"}
         counts = {c[1]: c[2] for c in self.constraints if c[0] == "count"}
         first, last = given.get("start", ("",))[0], given.get("end", ("",))[0]
         banned = given.get("never", ("",))[0]
         words = given.get("words", (1,))[0]
-        if first == last and words == 1 and counts.get(first, 1) == 1 and not {*counts} - {first}:
+        once = counts.get(first, 1 if letters == 1 else 2) == 1
+        if first == last and words == 1 and once and not {*counts} - {first}:
             last = ""  # one letter is both
+            letters = 1
         used = first + last
         middle = "".join(k * (n - used.count(k)) for k, n in sorted(counts.items()))
         free = next((k for k in self.alphabet if k != banned and k not in counts), "")
-        text = first + middle + free * (max(words, 1) - len(used + middle)) + last
+        text = first + middle + free * (max(words, letters) - len(used + middle)) + last
         return " ".join([*text[: words - 1], text[words - 1 :]])
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -219,7 +219,9 @@ def build(
     """Write train and validation (prompts of the pool), general, kbqa and chains (`test` prompts of
     each, none with a thought), kbqa_answerable and kbqa_unanswerable (the two parts of kbqa), sft
     and sft_noisy (responses to all kinds alike, for the base), taught (right answers to the prompts
-    of train: the baselines' teacher), preferences and preferences_validation.
+    of train, to general ones longer than the base's, which are as short as can be: the baselines'
+    teacher),
+    preferences and preferences_validation.
 
     Validation and test prompts are the same for every seed and appear in no other file. `noise`:
     see each task. Raises: ValueError naming the key of `recipe.data.options` that is wrong.
@@ -256,9 +258,17 @@ def build(
         task = known[name.partition("_")[0]]
         rows = _rows([(task, problem) for problem in problems], name, 0.0)
         write_parquet(folder / f"{name}.parquet", rows)
+    teacher = replace(
+        known["general"],
+        answer=lambda rng, p, noise: (p.prompt.rstrip(":"), p.solution(instructions.letters)),
+    )
+    taught = [
+        (teacher if task is known["general"] else task, problem, think)
+        for task, problem, think in learnt
+    ]
     alike = Shares(verifiable=1 / 2, kbqa=1 / 3, think=mixed.think)
     for name, drawn, share in (
-        ("taught", learnt, 0.0),
+        ("taught", taught, 0.0),
         ("sft", pool.draw(alike, sft), 0.0),
         ("sft_noisy", pool.draw(alike, sft_noisy), noise),
     ):

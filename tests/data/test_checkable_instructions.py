@@ -76,6 +76,9 @@ def test_brute_force_finds_a_solution_and_none_shorter_than_ours():
         solution = problem.solution()
         assert meets(problem.prompt, solution)
         assert len(solution) == len(right[0])
+        longer = problem.solution(3)
+        least = [t for t in right if len(t.replace(" ", "")) >= 3] or [solution]
+        assert meets(problem.prompt, longer) and len(longer) == len(least[0])
         wrong = rng.sample(every, 60)
         for text in [solution, *right[:20], *wrong]:
             verdict = grade({"response": text, "gold": problem.ground_truth})
@@ -91,6 +94,8 @@ def test_every_problem_of_every_file_is_solved_by_its_solution(folder):
         problem = ci.sample_problem(rng, "abcdkqz", 6, 3, rng.randint(1, 5))
         solution = problem.solution()
         assert meets(problem.prompt, solution) and len(solution) <= problem.longest
+        longer = problem.solution(6)
+        assert meets(problem.prompt, longer) and len(longer) <= problem.longest
         assert grade({"response": solution, "gold": problem.ground_truth}).score == 1
 
 
