@@ -13,8 +13,9 @@ workers start elsewhere.
 | sync_reference_service, separate_async_reference_service | trainers | reference_service.py |
 | seeded_single_turn | agent loop | agent_loop.py |
 | transformers | rollout backend | rollout_server.py |
-| fsdp2 | engine with routing replay, and merged exports of LoRA | routing_replay.py, lora.py |
-| cpu (only with `VERL_PLATFORM=cpu`) | platform, engines | platform_cpu.py, engines_cpu.py |
+| fsdp2 | engines with a seeded start | engines.py, seeded.py |
+| fsdp2 | the actor's with routing replay, and merged exports of LoRA | routing_replay.py, lora.py |
+| cpu (only with `VERL_PLATFORM=cpu`) | platform, engines | platform_cpu.py, engines.py |
 
 `sampler.GroupReplayBuffer` and its asynchronous twin, `local_agent_loop.LocalAgentLoopManager` and
 the classes of `sft_dataset` need no registration: keys of verl's configuration name them. One key
@@ -53,7 +54,7 @@ if "RANK" in os.environ:
     from verl.workers.engine import EngineRegistry
 
     from common.plugin import policy_losses  # noqa: F401  (registered by its import)
-    from common.plugin.engines_cpu import CPUEngineWithValueHead
+    from common.plugin.engines import CPUEngineWithValueHead, CUDAEngineWithValueHead
     from common.plugin.routing_replay import CPUReplayEngine, CUDAReplayEngine
 
     if _ON_CPU:
@@ -61,9 +62,11 @@ if "RANK" in os.environ:
         EngineRegistry.register("value_model", "fsdp2", device="cpu")(CPUEngineWithValueHead)
     else:
         # verl's own has the key without a vendor, which is looked up second
-        EngineRegistry.register("language_model", "fsdp2", device="cuda", vendor="nvidia")(
-            CUDAReplayEngine
-        )
+        for kind, engine in (
+            ("language_model", CUDAReplayEngine),
+            ("value_model", CUDAEngineWithValueHead),
+        ):
+            EngineRegistry.register(kind, "fsdp2", device="cuda", vendor="nvidia")(engine)
 
 # Last, and not among verl's external modules: where a process imports this package before verl,
 # verl imports those while this module is half done, and a trainer asks for the platform at once.

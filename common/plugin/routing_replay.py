@@ -41,10 +41,11 @@ from verl.workers.config.engine import EngineRouterReplayConfig
 from verl.workers.engine.fsdp.transformer_impl import FSDPEngineWithLMHead
 from verl.workers.utils.padding import no_padding_2_padding
 
-from common.plugin.engines_cpu import CPUEngineWithLMHead
+from common.plugin.engines import CPUEngineWithLMHead
 from common.plugin.lora import ExactSync, MergedExport
 from common.plugin.policy_losses import ratio_statistics
 from common.plugin.routing import Routing, find_routers
+from common.plugin.seeded import SeededInit
 
 
 @dataclass
@@ -208,9 +209,9 @@ def _ratios(name: str, log_probs: torch.Tensor, micro_batch: TensorDict) -> dict
     return {key.replace("actor/", f"actor/{name}_"): value for key, value in found.items()}
 
 
-class CPUReplayEngine(RoutingReplay, MergedExport, ExactSync, CPUEngineWithLMHead):
+class CPUReplayEngine(SeededInit, RoutingReplay, MergedExport, ExactSync, CPUEngineWithLMHead):
     """The actor's engine on the device `cpu`."""
 
 
-class CUDAReplayEngine(RoutingReplay, MergedExport, FSDPEngineWithLMHead):
+class CUDAReplayEngine(SeededInit, RoutingReplay, MergedExport, FSDPEngineWithLMHead):
     """The actor's engine on GPUs: verl's own, with replay."""

@@ -62,7 +62,7 @@ def fine_tune(run: RunConfig, spec: SFT | None, data: Path, model: Path, start: 
 
 def _sources(configs: list[dict[str, Any]]) -> list[str]:
     """Files whose change may change what the phases train."""
-    found = {"common/plugin/engines_cpu.py", "common/stages/sft.py"}
+    found = {"common/plugin/engines.py", "common/plugin/seeded.py", "common/stages/sft.py"}
     for config in configs:
         if config["model"]["lora_rank"]:
             found.add("common/plugin/lora.py")

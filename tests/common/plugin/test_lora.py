@@ -31,6 +31,10 @@ lora = {"lora_rank": 4, "lora_alpha": 8, "lora": {"merge": True}}
 lora["target_modules"] = ["q_proj", "v_proj", "down_proj"]
 saved = {"save_contents": ["model", "optimizer", "extra", "hf_model"]}
 engine = build_engine(path, 0.05, model=lora, checkpoint=saved)
+drawn = [
+    [p.full_tensor().clone() for n, p in e.module.named_parameters() if "lora_A" in n]
+    for e in (engine, build_engine(path, 0.05, model=lora))
+]
 ids = torch.arange(3, 11).unsqueeze(0)
 base = engine.module(ids).logits
 base.square().mean().backward()
@@ -51,6 +55,8 @@ if int(os.environ["RANK"]) == 0:
         "trained": gap(trained, base.detach()), "sent": gap(fresh(ids).logits, trained),
         "exported": gap(loaded(ids).logits, trained), "kept": gap(again, trained),
         "reference": gap(without, base.detach()),
+        "seeded": all(torch.equal(a, b) for a, b in zip(*drawn, strict=True)),
+        "factors": len(drawn[0]),
         "files": sorted(p.name for p in Path(f"{out}/huggingface").glob("*.safetensors*")),
     }))
 """
@@ -70,6 +76,7 @@ def test_what_is_exported_and_sent_equals_what_is_trained(make, checkpoint, tmp_
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout.splitlines()[-1])
     assert found["trained"] > 1e-2
+    assert found["seeded"] and found["factors"] > 0
     for what in ("sent", "exported", "kept", "reference"):
         assert found[what] < 1e-5, (what, found)
     assert found["files"] == ["model.safetensors"]

@@ -30,6 +30,7 @@ print(json.dumps({
     "backend": "cpu:gloo,cpu:gloo" in torch.distributed.Backend.backend_list,
     "engines": {k: v.get("fsdp2", {}).get("cpu", object).__name__ for k, v in engines.items()},
     "cuda": {str(k): e.__name__ for k, e in engines["language_model"]["fsdp2"].items()},
+    "cuda_critic": {str(k): e.__name__ for k, e in engines["value_model"]["fsdp2"].items()},
     "replica": RolloutReplicaRegistry.get("transformers").__name__,
     "vllm": [_ROLLOUT_REGISTRY["vllm", "async"], RolloutReplicaRegistry._registry["vllm"].__name__],
 }))
@@ -64,6 +65,7 @@ def test_without_the_switch_nothing_of_the_cpu_is_registered():
     # beside verl's own, not in its place
     assert found["cuda"]["('cuda', 'nvidia')"] == "CUDAReplayEngine"
     assert found["cuda"]["cuda"] == "FSDPEngineWithLMHead"
+    assert found["cuda_critic"]["('cuda', 'nvidia')"] == "CUDAEngineWithValueHead"
 
 
 @pytest.mark.component
@@ -80,7 +82,7 @@ def test_with_the_switch_a_trainer_process_has_the_engines():
 def test_with_the_switch_other_processes_skip_the_engines():
     found = report(VERL_PLATFORM="cpu")
     assert found["platform"]
-    assert "common.plugin.engines_cpu" not in found["loaded"]
+    assert "common.plugin.engines" not in found["loaded"]
     assert not LOSSES & set(found["losses"])
     assert "common.plugin.agent_loop" not in found["loaded"]  # local_agent_loop brings it
     assert "common.plugin.rollout_server" not in found["loaded"]  # only where a server starts

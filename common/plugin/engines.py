@@ -1,4 +1,5 @@
-"""FSDP2 training engines for the device `cpu`: verl registers its own for CUDA and NPU only."""
+"""FSDP2 training engines: those for the device `cpu`, as verl registers its own for CUDA and NPU
+only, and the critic's on GPUs."""
 
 from typing import Any
 
@@ -6,6 +7,8 @@ import torch
 from verl.utils.fsdp_utils import MixedPrecisionPolicy, apply_fsdp2, fsdp2_load_full_state_dict
 from verl.utils.torch_dtypes import PrecisionType
 from verl.workers.engine.fsdp.transformer_impl import FSDPEngineWithLMHead, FSDPEngineWithValueHead
+
+from common.plugin.seeded import SeededInit
 
 _NEEDS_ACCELERATOR = ("param_offload", "optimizer_offload", "offload_policy")
 
@@ -59,8 +62,8 @@ class CPUEngineWithLMHead(_FSDP2OnCPU, FSDPEngineWithLMHead):
     """Actor and reference engine."""
 
 
-class CPUEngineWithValueHead(_FSDP2OnCPU, FSDPEngineWithValueHead):
-    """Critic engine."""
+class CPUEngineWithValueHead(SeededInit, _FSDP2OnCPU, FSDPEngineWithValueHead):
+    """The critic's engine on the device `cpu`."""
 
     def _build_module(self) -> torch.nn.Module:
         """Build the model with one output per token, in the configured attention implementation.
@@ -79,3 +82,7 @@ class CPUEngineWithValueHead(_FSDP2OnCPU, FSDPEngineWithValueHead):
         module = super()._build_module()
         config.model_type = "value_model"
         return module
+
+
+class CUDAEngineWithValueHead(SeededInit, FSDPEngineWithValueHead):
+    """The critic's engine on GPUs: verl's own, with a seeded head."""

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from common.plugin.engines_cpu import CPUEngineWithLMHead
+from common.plugin.engines import CPUEngineWithLMHead
 from tests.common.plugin.rank import environment
 
 BUILD = """
@@ -23,7 +23,6 @@ from common.plugin.weights import WeightUpdate
 from tests.common.plugin.rank import build_engine
 
 path = sys.argv[1]
-torch.manual_seed(0)  # the value head is drawn
 initialize_global_process_group_ray()
 x = torch.ones(3)
 torch.distributed.all_reduce(x)
@@ -59,6 +58,17 @@ for kind, forward_only in ROLES:
         found["grad_norm"] = engine.optimizer_step()
         found["improved"] = (engine.module(ids).logits.square().mean() < before).item()
     report[f"{kind}/{forward_only}"] = found
+
+
+def head(seed):
+    torch.rand(seed)  # whatever was drawn before
+    kind = {"model_type": "value_model"}
+    engine = build_engine(path, 1e-4, "value_model", model=kind, engine={"seed": seed})
+    return engine.module.score.weight.full_tensor()
+
+
+first, again, other = head(1), head(1), head(2)
+report["heads"] = [torch.equal(first, again), torch.equal(first, other)]
 print(json.dumps(report))
 """
 
@@ -75,6 +85,7 @@ def test_engines_build_train_and_send_weights(checkpoint):
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout.splitlines()[-1])
     assert report["sum"] == [1.0] * 3
+    assert report["heads"] == [True, False]
     actor, reference = report["language_model/False"], report["language_model/True"]
     critic = report["value_model/False"]
     for found in (actor, reference):
