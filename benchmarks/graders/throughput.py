@@ -23,7 +23,7 @@ from benchmarks.graders.agreement import read
 from common.config import ROOT
 from common.process import settings
 
-GOLDS, CHARACTERS, ROUNDS, WARM_UP = 600, 1600, 3, 60
+GOLDS, CHARACTERS, ROUNDS, WARM_UP = 600, 1600, 5, 60
 PUZZLES, PEOPLE = 2000, 8
 PATIENCE_S = 60.0
 Answer = dict[str, Any]
@@ -135,24 +135,31 @@ def measure(cases: Path, data: Path) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         for task, answers in inputs.items():
             Path(folder, f"{task}.json").write_text(json.dumps(answers))
-        for name, (task, title, _) in CONTENDERS.items():
-            rounds = repeat(name, Path(folder, f"{task}.json"))
-            speeds = [r["answers"] / r["seconds"] for r in rounds]
-            found[task]["answers"] = rounds[0]["answers"]
-            found[task]["rows"].append(
-                {"name": title, "speeds": speeds, "accepted": rounds[0]["accepted"]}
-            )
-        puzzles = repeat("generation", Path(folder))
-    speeds = [p["answers"] / p["seconds"] for p in puzzles]
+        files = {name: Path(folder, f"{task}.json") for name, (task, _, _) in CONTENDERS.items()}
+        measured = in_turn(files | {"generation": Path(folder)})
+    for name, (task, title, _) in CONTENDERS.items():
+        rounds = measured[name]
+        speeds = [r["answers"] / r["seconds"] for r in rounds]
+        found[task]["answers"] = rounds[0]["answers"]
+        found[task]["rows"].append(
+            {"name": title, "speeds": speeds, "accepted": rounds[0]["accepted"]}
+        )
+    speeds = [p["answers"] / p["seconds"] for p in measured["generation"]]
     found["generation"] = {"people": PEOPLE, "answers": PUZZLES, "speeds": speeds}
     return found
 
 
-def repeat(name: str, inputs: Path) -> list[dict[str, Any]]:
-    """ROUNDS rounds; fewer where one takes longer than PATIENCE_S on the clock."""
-    begun, rounds = time.monotonic(), [run(name, inputs)]
-    while len(rounds) < ROUNDS and time.monotonic() - begun < PATIENCE_S:
-        rounds.append(run(name, inputs))
+def in_turn(inputs: dict[str, Path]) -> dict[str, list[dict[str, Any]]]:
+    """ROUNDS rounds of all contenders in turn, since a processor's speed may drift by half within
+    minutes; of one that has taken PATIENCE_S on the clock fewer."""
+    rounds: dict[str, list[dict[str, Any]]] = {name: [] for name in inputs}
+    spent = dict.fromkeys(inputs, 0.0)
+    for _ in range(ROUNDS):
+        for name, path in inputs.items():
+            if spent[name] < PATIENCE_S:
+                begun = time.monotonic()
+                rounds[name].append(run(name, path))
+                spent[name] += time.monotonic() - begun
     return rounds
 
 

@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from typing import Any
 
 from common.rewards.denial import denied
@@ -110,14 +111,6 @@ def evaluate(tokens: list[str], rules: Rules) -> Any:
     values: list[Any] = []
     signs: list[tuple[int, Callable | None, int]] = []  # precedence, function, how many values
     binary, prefix, number = rules.binary, rules.prefix, rules.number
-
-    def apply() -> None:
-        _, function, count = signs.pop()
-        if function is None:
-            raise ValueError("a parenthesis is not closed")
-        right = values.pop()
-        values.append(function(values.pop(), right) if count == 2 else function(right))
-
     depth, value_next = 0, True
     for token in tokens:
         if token == "\r" and depth:
@@ -137,21 +130,30 @@ def evaluate(tokens: list[str], rules: Rules) -> Any:
             precedence, function = binary[token]
             floor = precedence if precedence == RIGHT else precedence - 1
             while signs and signs[-1][0] > floor:
-                apply()
+                _apply(values, signs)
             signs.append((precedence, function, 2))
             value_next = True
         elif token == ")" and depth:
             depth -= 1
             while signs[-1][0]:
-                apply()
+                _apply(values, signs)
             signs.pop()
         else:
             raise ValueError(f"unexpected {token[:20]!r}")
     if value_next:
         raise ValueError("a value is missing at the end")
     while signs:
-        apply()
+        _apply(values, signs)
     return values[0]
+
+
+def _apply(values: list[Any], signs: list[tuple[int, Callable | None, int]]) -> None:
+    """Put the value of the last sign in the place of what it takes."""
+    _, function, count = signs.pop()
+    if function is None:
+        raise ValueError("a parenthesis is not closed")
+    right = values.pop()
+    values.append(function(values.pop(), right) if count == 2 else function(right))
 
 
 def puzzle(gold: Any) -> tuple[list[int], int] | None:
@@ -164,7 +166,7 @@ def puzzle(gold: Any) -> tuple[list[int], int] | None:
             return puzzle(json.loads(gold))
         except (ValueError, RecursionError):
             return None
-    if not isinstance(gold, Mapping):
+    if not isinstance(gold, (dict, Mapping)):  # the second alone is slow for the first
         raise ValueError(f"gold: numbers and target are wanted, not {type(gold).__name__}")
     numbers, target = gold.get("numbers"), gold.get("target")
     if not isinstance(numbers, list) or set(map(type, numbers)) != {int}:
@@ -176,11 +178,16 @@ def puzzle(gold: Any) -> tuple[list[int], int] | None:
 
 def _last_answer(response: str) -> tuple[str, str, int, int] | None:
     """The last answer; what stands behind the thought; where in it the answer and its tags do."""
-    part = after_thought(response, "think")
+    part = after_thought(response, "think") if "think>" in response else response
     span = last_span(part, "answer")
     if span is None:
         return None
     return part[slice(*span)].strip(), part, span[0] - len("<answer>"), span[1] + len("</answer>")
+
+
+@lru_cache(maxsize=1 << 16)
+def _in_digits(numbers: tuple[int, ...]) -> list[str]:
+    return sorted(map(str, numbers))
 
 
 def strict_value(expression: str, numbers: list[int]) -> int | Fraction | None:
@@ -188,7 +195,7 @@ def strict_value(expression: str, numbers: list[int]) -> int | Fraction | None:
     tokens = _STRICT_TOKEN.findall(expression)
     used = [token for token in tokens if token.isdigit()]
     # as texts: a number with a leading zero or in other digits than ours is none of the given ones
-    if len(used) != len(numbers) or sorted(used) != sorted(map(str, numbers)):
+    if len(used) != len(numbers) or sorted(used) != _in_digits(tuple(numbers)):
         return None
     try:
         return evaluate(tokens, STRICT)

@@ -257,7 +257,10 @@ def _first_that_matters(words: list[str]) -> int:
 def _nothing_before(text: str, start: int) -> bool:
     """A quick look, a fifth of the work: nothing before the answer can deny it. False where only
     `_denied_before` can tell."""
-    raw = text[max(start - _RAW[0], 0) : start].encode("utf-8", "replace").translate(_KINDS)
+    near = text[max(start - _RAW[0], 0) : start]
+    if not near.isascii():
+        near = near.replace("’", "'")
+    raw = near.encode("utf-8", "replace").translate(_KINDS)
     if b"!" in raw or (start > _RAW[0] and _RAW[0] - 2 * raw.count(b"  ") < BEFORE):
         return False
     for word in _SURE_BYTES:
