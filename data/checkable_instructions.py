@@ -63,10 +63,9 @@ class Problem:
         first, last = given.get("start", ("",))[0], given.get("end", ("",))[0]
         banned = given.get("never", ("",))[0]
         words = given.get("words", (1,))[0]
-        once = counts.get(first, 1 if letters == 1 else 2) == 1
-        if first == last and words == 1 and once and not {*counts} - {first}:
-            last = ""  # one letter is both
-            letters = 1
+        single = first == last and words == 1 and not {*counts} - {first}
+        if single and counts.get(first, letters) == 1:
+            last, letters = "", 1  # one letter is both
         used = first + last
         middle = "".join(k * (n - used.count(k)) for k, n in sorted(counts.items()))
         free = next((k for k in self.alphabet if k != banned and k not in counts), "")

@@ -50,11 +50,11 @@ def intervals(values_PK: NDArray, ids: Sequence[str], shares: bool) -> list[Inte
     return found
 
 
-def over_seeds(values: Sequence[float], within: Interval, shares: bool) -> Estimate:
+def over_seeds(values: Sequence[float], within: Interval | None, shares: bool) -> Estimate:
     """The mean of one value a seed: Student's t over seeds where there are several, otherwise the
-    interval over problems."""
+    interval over problems, or none."""
     if len(values) < 2:
-        return Estimate(float(values[0]), within, "problems")
+        return Estimate(float(values[0]), within, "problems" if within else "")
     low, high = seed_interval(values)
     if shares:  # Student's t knows nothing of their limits
         low, high = max(low, 0.0), min(high, 1.0)

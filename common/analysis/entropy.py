@@ -12,17 +12,15 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from numpy.typing import ArrayLike
 from scipy import stats
 
 from common.analysis.bootstrap import over_seeds
-from common.analysis.report import Analysis, Table, figure, interval_text
+from common.analysis.report import Analysis, Table, figure, interval_text, legend
 from common.analysis.runs import Run, Selection
 from common.results.plots import VALIDATION, panel, style
 from common.results.rows import Estimate
 from common.results.statistics import (
-    UNBOUNDED,
     Interval,
     block_length,
     percentile_interval,
@@ -198,16 +196,10 @@ def _ends(selection: Selection) -> tuple[list[list[str]], dict[str, Any]]:
                 "last": [last for _, last in both],
                 "ratio": [last / first if first else float("nan") for first, last in both],
             }
-            found = {k: _over_seeds(v) for k, v in kinds.items()}
+            found = {k: over_seeds(v, None, shares=False) for k, v in kinds.items()}
             lines.append([arm, metric, *(interval_text(e) for e in found.values())])
             values.setdefault(arm, {})[metric] = {k: asdict(e) for k, e in found.items()}
     return lines, values
-
-
-def _over_seeds(values: list[float]) -> Estimate:
-    if len(values) == 1:
-        return Estimate(values[0], None, "")
-    return over_seeds(values, UNBOUNDED, shares=False)
 
 
 def draw(selection: Selection, title: str) -> Figure:
@@ -230,6 +222,5 @@ def draw(selection: Selection, title: str) -> Figure:
                 axes.plot(line, -found.a * np.exp(line) + found.b, linewidth=1.4, **style(i))
     axes.set_title("training score against entropy, with fits", fontsize=10)
     axes.set_xlabel("entropy (nats per token)", fontsize=9)
-    lines = [Line2D([], [], linewidth=2, **style(i)) for i in range(len(arms))]
-    made.legend(lines, list(arms), loc="outside lower center", ncols=4, frameon=False)
+    legend(made, arms)
     return made

@@ -10,15 +10,12 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from common.analysis.bootstrap import over_seeds
-from common.analysis.report import Analysis, Table, figure, interval_text
+from common.analysis.report import Analysis, Table, figure, interval_text, legend
 from common.analysis.runs import Run, Selection
 from common.results.plots import style
-from common.results.rows import Estimate
-from common.results.statistics import UNBOUNDED
 
 REWARD, DRAWN, KEPT = "group/score", "group/samples", "group/kept"
 UPDATES = ("timing_s/update_actor", "timing_s/update_critic")
@@ -95,18 +92,14 @@ def analyse(selection: Selection) -> Analysis:
     values: dict[str, Any] = {}
     for arm, curves in arms.items():
         each = [measures(curve) for curve in curves]
-        found = {name: _over_seeds([one[name] for one in each]) for name in SHOWN}
+        found = {
+            name: over_seeds([one[name] for one in each], None, shares=False) for name in SHOWN
+        }
         lines.append([arm, *map(interval_text, found.values())])
         values[arm] = {name: asdict(estimate) for name, estimate in found.items()}
     title = f"what updates earn in {selection.recipe} at {selection.scale}"
     table = Table("reward gained", " | ".join(["arm", *SHOWN.values()]), lines)
     return Analysis("gain", title, [table], NOTES, values, draw(arms, title))
-
-
-def _over_seeds(values: list[float]) -> Estimate:
-    if len(values) == 1:
-        return Estimate(values[0], None, "")
-    return over_seeds(values, UNBOUNDED, shares=False)
 
 
 def draw(arms: dict[str, list[dict[str, NDArray[np.float64]]]], title: str) -> Figure:
@@ -118,6 +111,5 @@ def draw(arms: dict[str, list[dict[str, NDArray[np.float64]]]], title: str) -> F
                 axes.plot(curve[name], curve["reward"], linewidth=1.2, **style(i))
         axes.set_xlabel(SHOWN[name], fontsize=9)
     grid[0, 0].set_title("reward of all responses", fontsize=10)
-    lines = [Line2D([], [], linewidth=2, **style(i)) for i in range(len(arms))]
-    made.legend(lines, list(arms), loc="outside lower center", ncols=4, frameon=False)
+    legend(made, arms)
     return made

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as RichTable
 
 from common.console import say
-from common.results.plots import save
+from common.results.plots import save, style
 from common.results.provenance import sha256_file
 from common.results.rows import Estimate
 from common.results.seal import sealed
@@ -108,6 +109,14 @@ def figure(rows: int, columns: int, title: str) -> tuple[Figure, Any]:
         axes.grid(color="#dddddd", linewidth=0.6)
         axes.spines[["top", "right"]].set_visible(False)
     return made, grid
+
+
+def legend(made: Figure, arms: Iterable[str]) -> None:
+    """The colours of the arms, below the panels."""
+    lines = {arm: Line2D([], [], linewidth=2, **style(i)) for i, arm in enumerate(arms)}
+    made.legend(
+        list(lines.values()), list(lines), loc="outside lower center", ncols=4, frameon=False
+    )
 
 
 def bars(axes: Axes, names: Sequence[str], estimates: Sequence[Estimate], label: str) -> None:

@@ -12,9 +12,8 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
-from common.analysis.report import Analysis, Table, figure, interval_text
+from common.analysis.report import Analysis, Table, figure, interval_text, legend
 from common.analysis.runs import Run, Selection
 from common.results import plots
 from common.results.rows import Estimate
@@ -108,6 +107,5 @@ def draw(selection: Selection, metrics: Sequence[str], title: str) -> Figure:
     for axes, metric in zip(grid[0], metrics, strict=True):
         plots.panel(axes, arms, metric, logarithmic=False)
         axes.set_title(METRICS[metric], fontsize=10)
-    lines = [Line2D([], [], linewidth=2, **plots.style(i)) for i in range(len(arms))]
-    made.legend(lines, list(arms), loc="outside lower center", ncols=4, frameon=False)
+    legend(made, arms)
     return made

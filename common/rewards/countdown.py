@@ -178,7 +178,7 @@ def puzzle(gold: Any) -> tuple[list[int], int] | None:
 
 def _last_answer(response: str) -> tuple[str, str, int, int] | None:
     """The last answer; what stands behind the thought; where in it the answer and its tags do."""
-    part = after_thought(response, "think") if "think>" in response else response
+    part = after_thought(response, "think")
     span = last_span(part, "answer")
     if span is None:
         return None

@@ -100,6 +100,7 @@ class Rules:
         self.graders: dict[str, Grader] = {name: get_grader(name) for name in names}
         self.metrics = sorted({key for g in self.graders.values() for key in g.metrics})
         self.scored = frozenset(by_model.sources if by_model else ())
+        self.ungraded = self.scored - set(by_source)  # by a reward model alone
         for source in set(self.scales) - self.scored - set(by_source) if only is None else ():
             raise ValueError(f"scales.{source}: nothing scores this data source")
 
@@ -150,7 +151,7 @@ class Rules:
         Raises: ValueError, in one line, for a source without a grader, or where the grader refuses
         `gold` or lacks a key of `extra`; never for any `response`.
         """
-        if source in self.scored - set(self.by_source):
+        if source in self.ungraded:
             raise ValueError(
                 f"data source {source!r} is scored by a reward model, in training alone; give the "
                 "benchmark a grader of its own"
@@ -176,9 +177,10 @@ class Rules:
 
         Raises: as `score`, and ServiceError.
         """
-        judged: dict[str, float | None] = {"acc": None, "ungradable": 0.0}
-        judged |= dict.fromkeys(self.metrics, math.nan)
-        if source not in self.scored - set(self.by_source):
+        judged: dict[str, float | None]
+        if source in self.ungraded:
+            judged = {"acc": None, "ungradable": 0.0} | dict.fromkeys(self.metrics, math.nan)
+        else:
             judged = dict(await asyncio.to_thread(self.score, source, response, gold, extra))
         if self.neural is None or source not in self.scored:
             return judged
@@ -203,9 +205,8 @@ class Rules:
             try:
                 if self.neural and source in self.scored:
                     self.neural.prompt(row["extra_info"])
-                if source in self.scored - set(self.by_source):
-                    continue
-                self.score(source, None, row["reward_model"]["ground_truth"], row["extra_info"])
+                if source not in self.ungraded:
+                    self.score(source, None, row["reward_model"]["ground_truth"], row["extra_info"])
             except ValueError as error:
                 raise ValueError(f"{where}: {error}") from None
 

@@ -47,4 +47,6 @@ def after_thought(text: str, tag: str) -> str:
     """What follows the thought `<tag>...</tag>`: the text behind the last closing tag, up to a
     thought that begins again and never ends. The opening tag may stand in the prompt."""
     opening, closing = marks(tag)
+    if opening[1:] not in text:  # a quick look at both
+        return text
     return text.rpartition(closing)[2].partition(opening)[0]

@@ -1,5 +1,8 @@
 """A trainer process of the tests: its environment, and the engine that verl builds in it."""
 
+import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +22,20 @@ def environment(rank: int = 0, ranks: int = 1, port: int = 0) -> dict[str, str]:
         "MASTER_PORT": str(port),
         "OMP_NUM_THREADS": "1",
     }
+
+
+def printed(code: str, *arguments: object, timeout: float = 240, **process: Any) -> Any:
+    """The last line that `code` prints in a Python process of its own, read as JSON."""
+    done = subprocess.run(
+        [sys.executable, "-c", code, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+        **process,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 def build_engine(

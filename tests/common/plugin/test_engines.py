@@ -1,16 +1,13 @@
 """The FSDP2 engines on CPU, built by verl in a process of their own."""
 
-import json
 import os
-import subprocess
-import sys
 from types import SimpleNamespace
 
 import pytest
 import torch
 
 from common.plugin.engines import CPUEngineWithLMHead
-from tests.common.plugin.rank import environment
+from tests.common.plugin.rank import environment, printed
 
 BUILD = """
 import json, sys
@@ -75,15 +72,7 @@ print(json.dumps(report))
 
 @pytest.mark.component
 def test_engines_build_train_and_send_weights(checkpoint):
-    done = subprocess.run(
-        [sys.executable, "-c", BUILD, str(checkpoint)],
-        env=os.environ | environment(),
-        capture_output=True,
-        text=True,
-        timeout=240,
-    )
-    assert done.returncode == 0, done.stderr
-    report = json.loads(done.stdout.splitlines()[-1])
+    report = printed(BUILD, checkpoint, env=os.environ | environment())
     assert report["sum"] == [1.0] * 3
     assert report["heads"] == [True, False]
     actor, reference = report["language_model/False"], report["language_model/True"]

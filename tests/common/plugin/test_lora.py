@@ -1,9 +1,6 @@
 """LoRA on verl's FSDP2 engine: what it exports and sends equals what it trains."""
 
-import json
 import os
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -11,7 +8,7 @@ from peft import LoraConfig, get_peft_model
 from transformers import AutoTokenizer
 
 from common.plugin.lora import merge
-from tests.common.plugin.rank import environment
+from tests.common.plugin.rank import environment, printed
 
 TARGETS = ["q_proj", "v_proj", "down_proj"]
 TRAIN = """
@@ -66,15 +63,7 @@ if int(os.environ["RANK"]) == 0:
 def test_what_is_exported_and_sent_equals_what_is_trained(make, checkpoint, tmp_path):
     AutoTokenizer.from_pretrained(checkpoint).save_pretrained(tmp_path / "base")
     make(moe=False).save_pretrained(tmp_path / "base")
-    done = subprocess.run(
-        [sys.executable, "-c", TRAIN, str(tmp_path / "base"), str(tmp_path / "out")],
-        env=os.environ | environment(),
-        capture_output=True,
-        text=True,
-        timeout=240,
-    )
-    assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout.splitlines()[-1])
+    found = printed(TRAIN, tmp_path / "base", tmp_path / "out", env=os.environ | environment())
     assert found["trained"] > 1e-2
     assert found["seeded"] and found["factors"] > 0
     for what in ("sent", "exported", "kept", "reference"):

@@ -1,12 +1,11 @@
 """What `import verl` registers, with and without the CPU switch, in fresh processes."""
 
-import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from tests.common.plugin.rank import printed
 
 ROOT = Path(__file__).parents[3]
 LOSSES = {"grpo_token", "token_mean_by_rows", "gspo_sequence", "gspo_token", "gspo_unnormalized"}
@@ -40,16 +39,7 @@ print(json.dumps({
 def report(code=REPORT, **environment):
     inherited = {k: v for k, v in os.environ.items() if k not in ("VERL_PLATFORM", "RANK")}
     plugin = {"VERL_USE_EXTERNAL_MODULES": "common.plugin", "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        env=inherited | plugin | environment,
-        cwd="/",
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.splitlines()[-1])
+    return printed(code, env=inherited | plugin | environment, timeout=120, cwd="/")
 
 
 @pytest.mark.component

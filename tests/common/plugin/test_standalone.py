@@ -1,14 +1,12 @@
 """A standalone replica under Ray: it reads weights from disk and answers verl's client calls."""
 
-import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from common.plugin.sampling import SamplingParams, sample
+from tests.common.plugin.rank import printed
 
 ROOT = Path(__file__).parents[3]
 SERVE = """
@@ -55,15 +53,7 @@ def test_a_standalone_replica_serves(moe, checkpoint):
         "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
         "RAY_USAGE_STATS_ENABLED": "0",
     }
-    done = subprocess.run(
-        [sys.executable, "-c", SERVE, str(checkpoint)],
-        env=os.environ | environment,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr
-    report = json.loads(done.stdout.splitlines()[-1])
+    report = printed(SERVE, checkpoint, env=os.environ | environment, timeout=300)
     params = [SamplingParams(10, seed=i, stop_token_ids=(1, 2)) for i in range(3)]
     expected = sample(moe, [[3, 4]] * 3, params)
     assert report["tokens"] == [c.token_ids for c in expected]
