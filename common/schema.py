@@ -117,7 +117,8 @@ class Warmup:
     `sampled`, on `chosen.parquet`, which the stage makes.
 
     `lost`: it is trained, and RL starts from the base all the same. `text`, `loss`: which file, and
-    what of it is learnt, for `sft` to refer to and arms to choose.
+    what of it is learnt, for `sft` to refer to and arms to choose. `course`: benchmarks on which a
+    run of `method: sft` evaluates what the phase's `trainer.save_freq` leaves on the way.
     """
 
     sft: SFT
@@ -125,6 +126,7 @@ class Warmup:
     lost: bool = False
     text: str | None = None
     loss: str | None = None
+    course: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from common.analysis.bootstrap import over_seeds
 from common.analysis.report import Analysis, Table, figure, interval_text, legend
 from common.analysis.runs import Run, Selection
 from common.results.plots import VALIDATION, panel, style
+from common.results.record import BASE
 from common.results.rows import Estimate
 from common.results.statistics import (
     Interval,
@@ -28,7 +29,9 @@ from common.results.statistics import (
 )
 
 ENTROPY = "actor/entropy"
+KINDS = ("entropy", "accuracy")
 TRAINING = ("group/correct", "critic/score/mean")  # the first that was logged
+COURSE = "course/"  # of a fine-tuning's models on the way, by benchmark
 CURVES = (ENTROPY, "group/all_correct", "group/none_correct", "group/correct")
 NOTES = [
     "R = -a exp(H) + b by least squares over the logged steps of one run. The 95 % interval of a "
@@ -42,6 +45,11 @@ NOTES = [
     "every model on responses of its evaluation.",
     "first and last tenth: means over those logged steps; the interval is over seeds.",
 ]
+COURSE_NOTE = (
+    "Before, on the way and after: of the evaluated models, also of those that fine-tuning left on "
+    "its way. Entropy is minus the mean log-probability of the tokens of responses drawn at "
+    "temperature 1."
+)
 
 
 @dataclass(frozen=True)
@@ -121,6 +129,7 @@ def analyse(selection: Selection) -> Analysis:
 
     Raises: ValueError when no run did.
     """
+    course = on_the_way(selection)
     selection, without = _split(selection)
     lines: list[list[str]] = []
     fits: dict[str, dict[str, Any]] = {}
@@ -158,9 +167,60 @@ def analyse(selection: Selection) -> Analysis:
         ),
         Table("curves", "arm | metric | first tenth | last tenth | last / first", ends),
     ]
-    values = {"fits": fits, "curves": changes}
     notes = [f"Not here, since `{ENTROPY}` was not logged: {without}."] if without else []
+    values: dict[str, Any] = {"fits": fits, "curves": changes}
+    if course:
+        shown = [
+            [c["arm"], c["benchmark"], str(c["step"])]
+            + [interval_text(Estimate(**c[kind])) for kind in KINDS]
+            for c in course
+        ]
+        head = "arm | benchmark | step | entropy (nats a token) | accuracy"
+        tables.append(Table("before, on the way and after", head, shown))
+        values["course"] = course
+        notes.append(COURSE_NOTE)
     return Analysis("entropy", title, tables, NOTES + notes, values, draw(selection, title))
+
+
+def on_the_way(selection: Selection) -> list[dict[str, Any]]:
+    """Entropy and accuracy of every arm before and after, and of those that were evaluated there
+    on the way, on the benchmarks that some arm was; one entry an arm, benchmark and step."""
+    logged = {name for run in selection.runs for name in _curves(run)["metrics"]}
+    benchmarks = sorted(
+        name.removeprefix(COURSE).removesuffix("/entropy")
+        for name in logged
+        if name.startswith(COURSE) and name.endswith("/entropy")
+    )
+    entries = []
+    for arm, runs in selection.arms.items():
+        for benchmark in benchmarks:
+            steps = [course_of(run, benchmark) for run in runs]
+            for step in sorted(set.intersection(*(set(found) for found in steps))):
+                kinds = {
+                    kind: over_seeds([found[step][kind] for found in steps], None, shares=False)
+                    for kind in KINDS
+                }
+                entry = {"arm": arm, "benchmark": benchmark, "step": step}
+                entries.append(entry | {kind: asdict(e) for kind, e in kinds.items()})
+    return entries
+
+
+def course_of(run: Run, benchmark: str) -> dict[int, dict[str, float]]:
+    """Step -> entropy and accuracy of one run; empty where the benchmark was not sampled from the
+    policy's own distribution."""
+    assert run.record is not None
+    curves, final = _curves(run), run.record["metrics"]
+    found = {
+        step: {kind: final[f"{benchmark}{suffix}/{kind}"]["mean"] for kind in KINDS}
+        for step, suffix in ((0, BASE), (max(curves["steps"]), ""))
+        if f"{benchmark}{suffix}/entropy" in final
+    }
+    way = [curves["metrics"].get(f"{COURSE}{benchmark}/{kind}") for kind in KINDS]
+    if None not in way:
+        for step, *values in zip(curves["steps"], *way, strict=True):
+            if None not in values:
+                found[step] = dict(zip(KINDS, values, strict=True))
+    return found
 
 
 def _curves(run: Run) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from common.config import RunConfig
-from common.schema import SFT, Warmup
+from common.schema import SFT, Warmup, suggest
 from common.stages.sft import phase_config
 from common.stages.warmup import CHOSEN, teacher
 
@@ -20,6 +20,7 @@ def check_warmup(run: RunConfig) -> None:
         )
     for name, warmup in known.items():
         check_phase(run, warmup.sft, f"recipe.warmups.{name}.sft")
+        check_course(run, warmup, f"recipe.warmups.{name}")
     if recipe.warmup is not None:
         check_source(run, known[recipe.warmup], f"recipe.warmups.{recipe.warmup}")
         path = run.get("actor_rollout_ref.model.path")
@@ -40,6 +41,25 @@ def check_phase(run: RunConfig, spec: SFT, where: str) -> None:
         raise ValueError(
             f"{where}.trainer.data.max_length={data['max_length']}: a prompt, a response and its "
             f"stop token may have {longest} tokens; raise it"
+        )
+
+
+def check_course(run: RunConfig, warmup: Warmup, where: str) -> None:
+    """Benchmarks of the recipe, and models on the way to evaluate on them."""
+    known = run.recipe.evaluation.benchmarks
+    unknown = [name for name in warmup.course if name not in known]
+    if unknown:
+        raise ValueError(
+            f"{where}.course: {unknown[0]!r} is no benchmark{suggest(unknown[0], known)}; the "
+            f"scale's are {', '.join(known)}"
+        )
+    (phase,) = warmup.sft.phases
+    steps = phase["trainer"]["total_training_steps"]
+    every = phase["trainer"].get("save_freq", steps)
+    if bool(warmup.course) != (0 < every < steps):
+        raise ValueError(
+            f"{where}: models on the way (a phase's trainer.save_freq={every}, of {steps} steps) "
+            "are kept for `course` alone; set both, or neither"
         )
 
 

@@ -28,15 +28,18 @@ from data.parquet import PROMPT_COLUMNS, read_parquet
 SOURCES = ("common/evaluation/generation.py", "common/plugin/sampling.py")
 
 
-def evaluation_inputs(run: RunConfig, data: Path, model_key: str) -> dict[str, Any]:
+def evaluation_inputs(
+    run: RunConfig, data: Path, model_key: str, evaluation: Evaluation | None = None
+) -> dict[str, Any]:
     """Everything that decides the counts; arms of other rewards share what needs none of them."""
-    shared = any(not b.grader for b in run.recipe.evaluation.benchmarks.values())
+    evaluation = evaluation or run.recipe.evaluation
+    shared = any(not b.grader for b in evaluation.benchmarks.values())
     return {
         "chat_templates": chat_templates(run),
         "data": read_json(data / STAGE_FILE)["key"],
         "model": model_key,
-        "evaluation": asdict(run.recipe.evaluation),
-        "max_response_length": longest(run),
+        "evaluation": asdict(evaluation),
+        "max_response_length": longest(run, evaluation),
         "reward": run.get(KEY) if shared else None,
         "seed": run.seed,
         "source": source_digest(*SOURCES, *evaluation_sources(run)),

@@ -43,6 +43,7 @@ CURVES = (
     "weight_sync/",
     "train/loss",
     "train/grad_norm",
+    "course/",
     "rejection/",
     "timing_s/step",
     "timing_s/gen",

@@ -50,6 +50,7 @@ def fine_tune(run: RunConfig, spec: SFT | None, data: Path, model: Path, start: 
                 last = run_phase(run, folder / phase["name"], config, data, last)
                 metrics = folder / phase["name"] / "metrics.jsonl"
                 shutil.copy(metrics, folder / f"{phase['name']}.jsonl")
+                keep_on_the_way(folder / phase["name"], folder, last)
             if last == start:
                 (folder / "model").symlink_to(Path("..") / start.name)
             else:
@@ -74,21 +75,39 @@ def _sources(configs: list[dict[str, Any]]) -> list[str]:
 def phase_config(spec: SFT, phase: dict[str, Any], seed: int) -> dict[str, Any]:
     """verl's full SFT configuration of one phase, without paths of this machine."""
     delta = {key: value for key, value in phase.items() if key != "name"}
+    steps = delta["trainer"]["total_training_steps"]
     fixed = {
         "trainer": {
             "seed": seed,
             "total_epochs": 1000,
-            "save_freq": delta["trainer"]["total_training_steps"],
+            "save_freq": delta["trainer"].get("save_freq", steps),
+            "max_ckpt_to_keep": None,
             "test_freq": -1,
             "logger": ["console", "file"],
             "project_name": "sft",
             "experiment_name": phase["name"],
         },
         "engine": {"seed": seed},
-        "checkpoint": {"save_contents": ["model", "optimizer", "extra", "hf_model"]},
+        "checkpoint": {"save_contents": ["hf_model"]},  # a phase is never taken up in its middle
     }
     where = f"phase {phase['name']} of SFT"  # of the base or of a warm-up
     return compose_sft([spec.trainer, delta, fixed], where, spec.engine)
+
+
+def on_the_way(folder: Path) -> dict[int, Path]:
+    """Step -> model that a phase with a `save_freq` left in the stage's folder before its end."""
+    found = {int(path.name.removeprefix("step")): path for path in folder.glob("step*")}
+    return dict(sorted(found.items()))
+
+
+def keep_on_the_way(phase: Path, folder: Path, last: Path) -> None:
+    """Move the models of a phase's earlier steps, of which a run of its fine-tuning may measure
+    the course, to where `on_the_way` finds them."""
+    for checkpoint in phase.glob("checkpoints/global_step_*"):
+        if checkpoint != last.parent:
+            step = checkpoint.name.removeprefix("global_step_")
+            (checkpoint / "huggingface").rename(folder / f"step{step}")
+            shutil.rmtree(checkpoint)
 
 
 def check_rows(file: Path, batch: int) -> None:

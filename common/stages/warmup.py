@@ -11,11 +11,12 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from common.config import RunConfig, compose_run
+from common.results.record import compute_metrics
 from common.rewards.rule import KEY
 from common.runs import (
     STAGE_FILE,
@@ -26,11 +27,11 @@ from common.runs import (
     source_digest,
     write_json,
 )
-from common.schema import Benchmark, Sampled
-from common.stages.evaluate import SOURCES
+from common.schema import Benchmark, Evaluation, Sampled
+from common.stages.evaluate import SOURCES, evaluation_inputs, sample_and_grade
 from common.stages.rejection import sample, statistics
 from common.stages.reward import reward_sources
-from common.stages.sft import check_rows, fine_tune, phase_config
+from common.stages.sft import check_rows, fine_tune, on_the_way, phase_config
 from common.stages.train import begin, read_metrics, write_metrics
 from data.parquet import PROMPT_COLUMNS, read_parquet, write_parquet
 
@@ -147,6 +148,9 @@ def warm_up_alone(run: RunConfig, run_dir: Path, data: Path, start: Path, argv: 
     warmed, folder = (run_dir / "warmup").resolve(), run_dir / "train"
     stage = read_json(warmed / STAGE_FILE)
     inputs = {"start": read_json(start / STAGE_FILE)["key"], "warmup": stage["key"]}
+    course = course_evaluation(run)
+    if course:
+        inputs["course"] = evaluation_inputs(run, data, stage["key"], course)
     begin(folder, inputs, argv)
     if not (folder / STAGE_FILE).exists():
         started = time.time()
@@ -156,6 +160,31 @@ def warm_up_alone(run: RunConfig, run_dir: Path, data: Path, start: Path, argv: 
         if "distilled" in warmup_stages(run):
             found = read_json(run_dir / "distilled" / STATISTICS)
             metrics[0] = json.dumps({"step": 0, "data": found})
+        if course:
+            for step, model in on_the_way(warmed).items():
+                measured = on_course(run, run_dir, folder / f"step{step}", model, step, course)
+                line = json.loads(metrics[step])
+                metrics[step] = json.dumps(line | {"data": line["data"] | measured})
         write_metrics(folder / "metrics.jsonl", metrics)
         finish_stage(folder, inputs, time.time() - started)
     return warmed / "model"
+
+
+def course_evaluation(run: RunConfig) -> Evaluation | None:
+    """The evaluation of the models on the way: the benchmarks of the warm-up's `course`."""
+    assert run.recipe.warmup and run.recipe.warmups  # common/checks/warmup.py
+    names = run.recipe.warmups[run.recipe.warmup].course
+    evaluation = run.recipe.evaluation
+    chosen = {name: evaluation.benchmarks[name] for name in names}
+    return replace(evaluation, benchmarks=chosen) if chosen else None
+
+
+def on_course(
+    run: RunConfig, run_dir: Path, folder: Path, model: Path, step: int, course: Evaluation
+) -> dict[str, float]:
+    """`course/<benchmark>/<metric>` of one model on the way: accuracy, length and, where responses
+    are drawn from the policy's own distribution, its entropy, as of the finished model."""
+    folder.mkdir(exist_ok=True)
+    sample_and_grade(run, run_dir, model, folder, f"{run.label} at step {step}", course)
+    problems = {k: v["problems"] for k, v in read_json(folder / "result.json").items()}
+    return {f"course/{name}": m["mean"] for name, m in compute_metrics(problems).items()}

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from common.analysis.entropy import fit, metrics, pairs, tenths
+from common.analysis.entropy import course_of, fit, metrics, on_the_way, pairs, tenths
+from common.analysis.runs import Run, Selection
 
 
 def test_an_exact_curve_is_recovered():
@@ -64,3 +65,33 @@ def test_a_validation_is_paired_with_the_entropy_of_the_next_step():
 def test_tenths_of_the_logged_values():
     assert tenths([None, *range(20)]) == (0.5, 18.5)
     assert tenths([3.0]) == (3.0, 3.0)
+
+
+def run_of(variant, metrics, steps=(1, 2, 3), **curves):
+    final = {name: {"mean": value} for name, value in metrics.items()}
+    record = {"metrics": final, "curves": {"steps": list(steps), "metrics": curves}}
+    return Run(variant, 1, None, "", record)
+
+
+def test_the_course_of_fine_tuning_stands_beside_the_ends_of_rl():
+    ends = {"general@base/entropy": 0.5, "general@base/accuracy": 0.6}
+    ends |= {"general/entropy": 0.2, "general/accuracy": 0.4, "kbqa@base/accuracy": 0.1}
+    way = {"course/general/entropy": [None, 0.3, None]}
+    way["course/general/accuracy"] = [None, 0.45, None]
+    tuned, trained = run_of("sft_heavy", ends, **way), run_of("ppo", ends)
+    assert course_of(tuned, "general") == {
+        0: {"entropy": 0.5, "accuracy": 0.6},
+        2: {"entropy": 0.3, "accuracy": 0.45},
+        3: {"entropy": 0.2, "accuracy": 0.4},
+    }
+    assert course_of(tuned, "kbqa") == {}  # not drawn from the policy's own distribution
+    found = on_the_way(Selection("qwen3_ppo", "micro", [trained, tuned], None))
+    assert [(c["arm"], c["step"]) for c in found] == [
+        ("ppo", 0),
+        ("ppo", 3),
+        ("sft_heavy", 0),
+        ("sft_heavy", 2),
+        ("sft_heavy", 3),
+    ]
+    assert found[3]["entropy"]["value"] == 0.3
+    assert on_the_way(Selection("qwen3_ppo", "micro", [trained], None)) == []

@@ -1,5 +1,7 @@
 """Each check of a composed configuration, shown refusing a bad value in one line."""
 
+from dataclasses import replace
+
 import pytest
 
 from common.checks import check_config, configuration
@@ -182,6 +184,24 @@ def test_rl_starts_from_the_model_after_the_warm_up():
     check_warmup(made)
     made.config["actor_rollout_ref"]["model"]["path"] = "sft/model"
     with pytest.raises(ValueError, match="path=sft/model: RL after a warm-up starts from start"):
+        check_warmup(made)
+
+
+@pytest.mark.parametrize(
+    ("course", "every", "words"),
+    [
+        (["generall"], 20, "recipe.warmups.heavy.course: 'generall' is no benchmark; did you mean"),
+        (["general"], 100, "save_freq=100, of 100 steps.* are kept for `course` alone"),
+        ([], 20, "save_freq=20, of 100 steps.* are kept for `course` alone"),
+    ],
+)
+def test_a_course_has_benchmarks_and_models_to_evaluate_on_them(course, every, words):
+    made = compose_run(recipe_folder("qwen3_ppo"), "micro", "sft_heavy", 1, [])
+    check_warmup(made)
+    heavy = made.recipe.warmups["heavy"]
+    heavy.sft.phases[0]["trainer"]["save_freq"] = every
+    made.recipe.warmups["heavy"] = replace(heavy, course=course)
+    with pytest.raises(ValueError, match=words):
         check_warmup(made)
 
 

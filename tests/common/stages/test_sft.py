@@ -1,5 +1,6 @@
 """The SFT stage goes on after an interruption at any point, with the same key."""
 
+import copy
 import shutil
 
 import pytest
@@ -38,10 +39,13 @@ def trainer(monkeypatch):
     def run_child(command, env, log, follow):
         folder = log.parent
         started.append(folder.name)
-        steps = read_json(folder / "config.yaml")["trainer"]["total_training_steps"]
-        exported = folder / "checkpoints" / f"global_step_{steps}" / "huggingface"
-        exported.mkdir(parents=True)
-        (exported / "weights").write_text(folder.name)
+        trainer = read_json(folder / "config.yaml")["trainer"]
+        steps = trainer["total_training_steps"]
+        for step in sorted({*range(trainer["save_freq"], steps, trainer["save_freq"]), steps}):
+            exported = folder / "checkpoints" / f"global_step_{step}" / "huggingface"
+            exported.mkdir(parents=True)
+            way = f" at step {step}" if step < steps else ""
+            (exported / "weights").write_text(folder.name + way)
         (folder / "metrics.jsonl").write_text("")
 
     monkeypatch.setattr(stage, "run_child", run_child)
@@ -60,6 +64,21 @@ def test_each_phase_starts_from_the_one_before_and_the_last_is_the_model(inputs,
     assert final.name == f"sft-{finished['key'][:12]}"
     assert finished["key"] == sha256_json(finished["inputs"])
     assert str(inputs[0].parent) not in (final / STAGE_FILE).read_text()
+
+
+def test_models_on_the_way_are_kept_where_they_are_asked_for(inputs, trainer):
+    run = copy.deepcopy(compose())
+    assert stage.on_the_way(stage.sft(run, *inputs)) == {}
+    phase = run.recipe.sft.phases[-1]
+    phase["trainer"] |= {"save_freq": 12}  # of 30: verl saves the last step too
+    final = stage.sft(run, *inputs)
+    way = stage.on_the_way(final)
+    assert {step: (model / "weights").read_text() for step, model in way.items()} == {
+        12: "unlearn at step 12",
+        24: "unlearn at step 24",
+    }
+    assert (final / "model" / "weights").read_text() == "unlearn"
+    assert not (final / "unlearn").exists()
 
 
 @pytest.mark.parametrize("broken", ["copy", "rmtree", "second phase"])

@@ -9,8 +9,10 @@ from common import runs
 from common.config import RunConfig, compose_run, recipe_folder
 from common.runs import STAGE_FILE, read_json, write_json
 from common.stages import warmup as stage
+from common.stages.record import read_curves
 from data.parquet import MESSAGE_COLUMNS, read_parquet, write_parquet
 from tests.common.stages.test_rejection import LINES, ROWS
+from tests.composed import composed
 
 
 def compose(variant, *overrides):
@@ -114,6 +116,42 @@ def test_a_warm_up_alone_leaves_what_a_record_reads(place):
     write_json(warmed / STAGE_FILE, {"key": "other", "inputs": {"phases": [phase]}})
     with pytest.raises(ValueError, match="another configuration"):
         stage.warm_up_alone(run, run.run_dir, folder / "data", start, [])
+
+
+def test_models_on_the_way_are_evaluated_on_the_benchmarks_of_the_course(place, monkeypatch):
+    folder, _ = place
+    run = composed("qwen3_ppo", "micro", "sft_heavy")
+    warmed = finished(folder / "store" / "warmed", "warmed")
+    phase = {"trainer": {"experiment_name": "heavy"}}
+    write_json(warmed / STAGE_FILE, {"key": "warmed", "inputs": {"phases": [phase]}})
+    lines = {s: json.dumps({"step": s, "data": {"train/loss": 1 / s}}) for s in range(1, 51)}
+    stage.write_metrics(warmed / "heavy.jsonl", lines)
+    for step in (20, 40):
+        (warmed / f"step{step}").mkdir()
+    runs.link(run.run_dir, "warmup", warmed)
+    asked = []
+
+    def sample_and_grade(run, run_dir, model, folder, title, evaluation):
+        asked.append((model.name, title, list(evaluation.benchmarks)))
+        counts = {"id": ["1"], "n": [4], "c": [len(asked)], "t": [10], "h": [2.0]}
+        write_json(folder / "result.json", {"general": {"problems": counts}})
+
+    monkeypatch.setattr(stage, "sample_and_grade", sample_and_grade)
+    start = finished(folder / "start", "start")
+    finished(folder / "data", "data")
+    stage.warm_up_alone(run, run.run_dir, folder / "data", start, [])
+    assert asked == [
+        ("step20", "sft_heavy at step 20", ["general"]),
+        ("step40", "sft_heavy at step 40", ["general"]),
+    ]
+    curves = read_curves(run.run_dir / "train" / "metrics.jsonl")
+    found = {name: curves["metrics"][f"course/general/{name}"] for name in ("accuracy", "entropy")}
+    logged = {s: i for i, s in enumerate(curves["steps"])}
+    assert [found["accuracy"][logged[s]] for s in (20, 21, 40)] == [0.25, None, 0.5]
+    assert found["entropy"][logged[40]] == pytest.approx(0.2)
+    # done before: nothing is evaluated again
+    stage.warm_up_alone(run, run.run_dir, folder / "data", start, [])
+    assert len(asked) == 2
 
 
 @pytest.mark.parametrize(("lost", "kept"), [("false", "warmed"), ("true", "base")])
