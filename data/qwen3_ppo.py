@@ -61,18 +61,13 @@ class General:
 class Questions:
     """Arguments of `retrieval_qa.World`."""
 
-    letters: str
-    name_length: int
-    attributes: list[str]
-    values: list[str]
-    refusal: str
+    attributes: dict[str, list[str]]
     passages: int
-    facts: int
+    refusal: str
     unanswerable: float
 
     def world(self) -> World:
-        lists = {"attributes": tuple(self.attributes), "values": tuple(self.values)}
-        return World(**vars(self) | lists)
+        return World(**vars(self))
 
 
 @dataclass(frozen=True)
@@ -109,8 +104,7 @@ def tasks(general: General, questions: Questions, chains: Chains) -> dict[str, T
         )
 
     def question(rng: random.Random, problem: Any, noise: float) -> tuple[str, str]:
-        own = [facts for name, facts in problem.passages if name == problem.name]
-        thought = ", ".join(map(" ".join, own[0])) if own else ""
+        thought = f"{problem.attribute} {problem.answer}" if problem.answer else ""
         return thought, worked_answer(rng, problem, world.refusal, noise)
 
     def chain(rng: random.Random, problem: Chain, noise: float) -> tuple[str, str]:

@@ -126,7 +126,7 @@ def test_kill_9_of_the_launcher_ends_the_child(tmp_path):
         from pathlib import Path
         from common.process import environment, run_child
         run_child(["-c", "import os, time; print(os.getpid(), flush=True); time.sleep(602)"],
-                  environment("cpu"), Path({str(tmp_path / "log.txt")!r}))
+                  environment("cpu"), Path({str(tmp_path / 'log.txt')!r}))
     """
     launcher = subprocess.Popen([sys.executable, "-c", textwrap.dedent(program)], cwd=ROOT)
     log = tmp_path / "log.txt"

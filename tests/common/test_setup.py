@@ -127,11 +127,8 @@ def test_macos_has_one_torch(copy: Copy) -> None:
 
 def test_shasum_replaces_sha256sum(copy: Copy) -> None:
     (copy.bin / "sha256sum").unlink()
-    copy.fake(
-        "shasum",
-        f"#!{sys.executable}\nimport hashlib, sys\n"
-        'print(hashlib.sha256(sys.stdin.buffer.read()).hexdigest(), "-")',
-    )
+    copy.fake("shasum", f'#!{sys.executable}\nimport hashlib, sys\n'
+              'print(hashlib.sha256(sys.stdin.buffer.read()).hexdigest(), "-")')
     copy.made()
     parts = [copy.root / "common/setup.sh", copy.root / "requirements/micro.txt"]
     content = b"".join(p.read_bytes() for p in [*parts, copy.venv / "pyvenv.cfg"])
@@ -214,18 +211,12 @@ def test_torch_of_the_index_where_the_cpu_build_is_out_of_reach(copy: Copy) -> N
 @pytest.mark.parametrize(
     ("says", "mend"),
     [
-        (
-            "WARNING: Retrying (Retry(total=4)) after connection broken by 'E'\nERROR: No matching",
-            "check the network, the proxy or PIP_INDEX_URL",
-        ),
-        (
-            "ERROR: Could not install packages due to an OSError: [Errno 28] No space left on device",
-            "free 4 GB",
-        ),
-        (
-            "ERROR: one\nERROR: No matching distribution found for verl==0.9.1",
-            "pip failed (No matching distribution found for verl==0.9.1): see .venv/setup.log",
-        ),
+        ("WARNING: Retrying (Retry(total=4)) after connection broken by 'E'\nERROR: No matching",
+         "check the network, the proxy or PIP_INDEX_URL"),
+        ("ERROR: Could not install packages due to an OSError: [Errno 28] No space left on device",
+         "free 4 GB"),
+        ("ERROR: one\nERROR: No matching distribution found for verl==0.9.1",
+         "pip failed (No matching distribution found for verl==0.9.1): see .venv/setup.log"),
     ],
 )
 def test_failure_of_pip_is_one_line(copy: Copy, says: str, mend: str) -> None:
@@ -412,16 +403,11 @@ def test_micro_equals_the_set_it_was_tested_with() -> None:
     freeze = ROOT.parent / "shared/verl_on_cpu/requirements.freeze.txt"
     if not freeze.exists():
         pytest.skip("the tested set is not beside the repository")
-    canonical = {
-        re.sub("[-_.]+", "-", r.name).lower(): str(r.specifier)
-        for r in map(Requirement, freeze.read_text().replace("+cpu", "").split())
-    }
+    canonical = {re.sub("[-_.]+", "-", r.name).lower(): str(r.specifier) for r in map(
+        Requirement, freeze.read_text().replace("+cpu", "").split())}
     environment = {"python_version": "3.11", "python_full_version": "3.11.7"}
-    ours = {
-        p.name: str(p.specifier)
-        for p in pins("micro")
-        if not p.marker or p.marker.evaluate(environment)
-    }
+    ours = {p.name: str(p.specifier) for p in pins("micro")
+            if not p.marker or p.marker.evaluate(environment)}
     # lm-eval (its typepy) wants python-dateutil below 3, which needs no tzdata
     for name in ("python-dateutil", "tzdata"):
         del canonical[name]

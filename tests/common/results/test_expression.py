@@ -18,7 +18,7 @@ A, B = Measurement("mean", "a", "m"), Measurement("mean", "b", "m")
         ("mean(a, 'm') - mean(b, 'm') * 2 + 1", 5.0),
         ("-(mean(a, 'm') + 0.5) / -mean('b', 'm')", 4.25),
         ("log10(mean(a, 'm') / mean(b, 'm') * 25)", 2.0),
-        ('2.5e-1 * mean(a, "m")', 2.0),
+        ("2.5e-1 * mean(a, \"m\")", 2.0),
     ],
 )
 def test_value(text: str, wanted: float) -> None:
