@@ -206,7 +206,7 @@ def built(tmp_path_factory):
 def test_the_pool_is_mixed_as_published(built):
     rows = read_parquet(built / "train.parquet", COLUMNS)
     sources = Counter(row["data_source"] for row in rows)
-    assert sources == {"checkable_instructions": 461, "retrieval_qa": 128, "arithmetic_chain": 51}
+    assert sources == {"checkable_instructions": 346, "retrieval_qa": 96, "arithmetic_chain": 38}
     for row in rows:
         extra, (turn,) = row["extra_info"], row["prompt"]
         assert extra["think_prompt"] == [turn | {"content": "think " + turn["content"]}]
