@@ -58,19 +58,6 @@ class General:
 
 
 @dataclass(frozen=True)
-class Questions:
-    """Arguments of `retrieval_qa.World`."""
-
-    attributes: dict[str, list[str]]
-    passages: int
-    refusal: str
-    unanswerable: float
-
-    def world(self) -> World:
-        return World(**vars(self))
-
-
-@dataclass(frozen=True)
 class Chains:
     """Arguments of `arithmetic_chain.sample_chain`."""
 
@@ -93,9 +80,8 @@ class Shares:
                 raise ValueError(f"recipe.data.options.shares.{name}: {value}; use 0 to 1")
 
 
-def tasks(general: General, questions: Questions, chains: Chains) -> dict[str, Task]:
+def tasks(general: General, world: World, chains: Chains) -> dict[str, Task]:
     """The kinds of prompts, by the name of their test file."""
-    world = questions.world()
     digits = "0123456789"[: chains.modulus]
 
     def instruction(rng: random.Random, problem: Any, noise: float) -> tuple[str, str]:
@@ -224,7 +210,7 @@ def build(
     instructions = typed(General, general, f"{where}.general")
     known = tasks(
         instructions,
-        typed(Questions, questions, f"{where}.questions"),
+        typed(World, questions, f"{where}.questions"),
         typed(Chains, chains, f"{where}.chains"),
     )
     mixed = typed(Shares, shares, f"{where}.shares")

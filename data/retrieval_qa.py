@@ -12,7 +12,6 @@ from __future__ import annotations
 import json
 import random
 from collections import Counter
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 DATA_SOURCE = "retrieval_qa"
@@ -21,10 +20,10 @@ DATA_SOURCE = "retrieval_qa"
 @dataclass(frozen=True)
 class World:
     """What problems are made of. `attributes`: the values of each, words; `passages` of a prompt;
-    `refusal`: the text that declines; `unanswerable`: share of the questions that no passage
-    answers."""
+    `refusal`: the text that declines; `unanswerable`: share of what is drawn that no passage
+    answers, of different questions less, since there are fewer of them."""
 
-    attributes: Mapping[str, Sequence[str]]
+    attributes: dict[str, list[str]]
     passages: int
     refusal: str
     unanswerable: float

@@ -47,8 +47,8 @@ NOTES = [
 ]
 COURSE_NOTE = (
     "Before, on the way and after: of the evaluated models, also of those that fine-tuning left on "
-    "its way. Entropy is minus the mean log-probability of the tokens of responses drawn at "
-    "temperature 1."
+    "its way, whose intervals over problems are not kept. Entropy is minus the mean "
+    "log-probability of the tokens of responses drawn at temperature 1."
 )
 
 
@@ -167,7 +167,8 @@ def analyse(selection: Selection) -> Analysis:
         ),
         Table("curves", "arm | metric | first tenth | last tenth | last / first", ends),
     ]
-    notes = [f"Not here, since `{ENTROPY}` was not logged: {without}."] if without else []
+    absent = "Not in the fits, the curves and the figure" if course else "Not here"
+    notes = [f"{absent}, since `{ENTROPY}` was not logged: {without}."] if without else []
     values: dict[str, Any] = {"fits": fits, "curves": changes}
     if course:
         shown = [
@@ -197,7 +198,11 @@ def on_the_way(selection: Selection) -> list[dict[str, Any]]:
             steps = [course_of(run, benchmark) for run in runs]
             for step in sorted(set.intersection(*(set(found) for found in steps))):
                 kinds = {
-                    kind: over_seeds([found[step][kind] for found in steps], None, shares=False)
+                    kind: over_seeds(
+                        [found[step][kind][0] for found in steps],
+                        steps[0][step][kind][1],
+                        shares=kind == "accuracy",
+                    )
                     for kind in KINDS
                 }
                 entry = {"arm": arm, "benchmark": benchmark, "step": step}
@@ -205,21 +210,22 @@ def on_the_way(selection: Selection) -> list[dict[str, Any]]:
     return entries
 
 
-def course_of(run: Run, benchmark: str) -> dict[int, dict[str, float]]:
-    """Step -> entropy and accuracy of one run; empty where the benchmark was not sampled from the
-    policy's own distribution."""
+def course_of(run: Run, benchmark: str) -> dict[int, dict[str, tuple[float, Interval | None]]]:
+    """Step -> entropy and accuracy of one run, each with its interval over problems, which is not
+    kept of models on the way; empty where the benchmark was not sampled from the policy's own
+    distribution."""
     assert run.record is not None
     curves, final = _curves(run), run.record["metrics"]
-    found = {
-        step: {kind: final[f"{benchmark}{suffix}/{kind}"]["mean"] for kind in KINDS}
-        for step, suffix in ((0, BASE), (max(curves["steps"]), ""))
-        if f"{benchmark}{suffix}/entropy" in final
-    }
+    found: dict[int, dict[str, tuple[float, Interval | None]]] = {}
+    for step, suffix in ((0, BASE), (max(curves["steps"]), "")):
+        if f"{benchmark}{suffix}/entropy" in final:
+            metrics = {kind: final[f"{benchmark}{suffix}/{kind}"] for kind in KINDS}
+            found[step] = {k: (m["mean"], tuple(m["ci95"])) for k, m in metrics.items()}
     way = [curves["metrics"].get(f"{COURSE}{benchmark}/{kind}") for kind in KINDS]
     if None not in way:
         for step, *values in zip(curves["steps"], *way, strict=True):
             if None not in values:
-                found[step] = dict(zip(KINDS, values, strict=True))
+                found[step] = {k: (v, None) for k, v in zip(KINDS, values, strict=True)}
     return found
 
 
@@ -237,7 +243,7 @@ def _split(selection: Selection) -> tuple[Selection, str]:
     ]
     if not runs:
         run = selection.runs[0]
-        raise ValueError(f"{run.name} has not logged {ENTROPY}; `{run.command}` logs it")
+        raise ValueError(f"{run.name} has not logged {ENTROPY}; name an arm of RL, which does")
     without = dict.fromkeys(r.variant for r in selection.runs if r not in runs)
     return replace(selection, runs=runs), ", ".join(without)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from common.config import RunConfig
 from common.schema import SFT, Warmup, suggest
 from common.stages.sft import phase_config
@@ -18,6 +20,12 @@ def check_warmup(run: RunConfig) -> None:
             f"recipe.warmup={recipe.warmup}: the scale's recipe.warmups has "
             f"{', '.join(known) or 'none'}; choose one of them"
         )
+    for name, spec in (
+        ("sft", recipe.sft),
+        ("rejection", recipe.rejection and recipe.rejection.sft),
+    ):
+        for phase in spec.phases if spec else []:
+            check_every(phase, False, f"recipe.{name}")
     for name, warmup in known.items():
         check_phase(run, warmup.sft, f"recipe.warmups.{name}.sft")
         check_course(run, warmup, f"recipe.warmups.{name}")
@@ -54,12 +62,22 @@ def check_course(run: RunConfig, warmup: Warmup, where: str) -> None:
             f"scale's are {', '.join(known)}"
         )
     (phase,) = warmup.sft.phases
+    check_every(phase, bool(warmup.course), where)
+
+
+def check_every(phase: dict[str, Any], course: bool, where: str) -> None:
+    """Models on the way are saved where there is a course to evaluate them in, and only there."""
     steps = phase["trainer"]["total_training_steps"]
-    every = phase["trainer"].get("save_freq", steps)
-    if bool(warmup.course) != (0 < every < steps):
+    every = phase["trainer"].get("save_freq")
+    if course and not (every and 1 <= every < steps):
         raise ValueError(
-            f"{where}: models on the way (a phase's trainer.save_freq={every}, of {steps} steps) "
-            "are kept for `course` alone; set both, or neither"
+            f"{where}.course: set the phase's trainer.save_freq to less than its {steps} steps, "
+            "or there is nothing to evaluate on the way"
+        )
+    if not course and every is not None:
+        raise ValueError(
+            f"{where}: phase {phase['name']} has trainer.save_freq={every}; models on the way are "
+            "kept for a warm-up's `course` alone, remove it"
         )
 
 

@@ -81,7 +81,7 @@ def phase_config(spec: SFT, phase: dict[str, Any], seed: int) -> dict[str, Any]:
             "seed": seed,
             "total_epochs": 1000,
             "save_freq": delta["trainer"].get("save_freq", steps),
-            "max_ckpt_to_keep": None,
+            "max_ckpt_to_keep": None,  # what `keep_on_the_way` moves
             "test_freq": -1,
             "logger": ["console", "file"],
             "project_name": "sft",
@@ -103,11 +103,10 @@ def on_the_way(folder: Path) -> dict[int, Path]:
 def keep_on_the_way(phase: Path, folder: Path, last: Path) -> None:
     """Move the models of a phase's earlier steps, of which a run of its fine-tuning may measure
     the course, to where `on_the_way` finds them."""
-    for checkpoint in phase.glob("checkpoints/global_step_*"):
-        if checkpoint != last.parent:
-            step = checkpoint.name.removeprefix("global_step_")
-            (checkpoint / "huggingface").rename(folder / f"step{step}")
-            shutil.rmtree(checkpoint)
+    for model in phase.glob("checkpoints/global_step_*/huggingface"):
+        if model != last:
+            step = model.parent.name.removeprefix("global_step_")
+            model.rename(folder / f"step{step}")
 
 
 def check_rows(file: Path, batch: int) -> None:

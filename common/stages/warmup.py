@@ -185,6 +185,7 @@ def on_course(
     """`course/<benchmark>/<metric>` of one model on the way: accuracy, length and, where responses
     are drawn from the policy's own distribution, its entropy, as of the finished model."""
     folder.mkdir(exist_ok=True)
-    sample_and_grade(run, run_dir, model, folder, f"{run.label} at step {step}", course)
+    if not (folder / "result.json").exists():  # `begin` refuses a folder of other inputs
+        sample_and_grade(run, run_dir, model, folder, f"{run.label} at step {step}", course)
     problems = {k: v["problems"] for k, v in read_json(folder / "result.json").items()}
     return {f"course/{name}": m["mean"] for name, m in compute_metrics(problems).items()}

@@ -68,7 +68,7 @@ def test_tenths_of_the_logged_values():
 
 
 def run_of(variant, metrics, steps=(1, 2, 3), **curves):
-    final = {name: {"mean": value} for name, value in metrics.items()}
+    final = {name: {"mean": v, "ci95": [v - 0.1, v + 0.1]} for name, v in metrics.items()}
     record = {"metrics": final, "curves": {"steps": list(steps), "metrics": curves}}
     return Run(variant, 1, None, "", record)
 
@@ -80,9 +80,9 @@ def test_the_course_of_fine_tuning_stands_beside_the_ends_of_rl():
     way["course/general/accuracy"] = [None, 0.45, None]
     tuned, trained = run_of("sft_heavy", ends, **way), run_of("ppo", ends)
     assert course_of(tuned, "general") == {
-        0: {"entropy": 0.5, "accuracy": 0.6},
-        2: {"entropy": 0.3, "accuracy": 0.45},
-        3: {"entropy": 0.2, "accuracy": 0.4},
+        0: {"entropy": (0.5, (0.4, 0.6)), "accuracy": (0.6, (0.5, 0.7))},
+        2: {"entropy": (0.3, None), "accuracy": (0.45, None)},
+        3: {"entropy": (0.2, (0.1, 0.2 + 0.1)), "accuracy": (0.4, (0.4 - 0.1, 0.5))},
     }
     assert course_of(tuned, "kbqa") == {}  # not drawn from the policy's own distribution
     found = on_the_way(Selection("qwen3_ppo", "micro", [trained, tuned], None))
@@ -93,5 +93,6 @@ def test_the_course_of_fine_tuning_stands_beside_the_ends_of_rl():
         ("sft_heavy", 2),
         ("sft_heavy", 3),
     ]
-    assert found[3]["entropy"]["value"] == 0.3
+    assert (found[3]["entropy"]["value"], found[3]["entropy"]["interval"]) == (0.3, None)
+    assert found[2]["accuracy"]["interval"] == (0.5, 0.7)
     assert on_the_way(Selection("qwen3_ppo", "micro", [trained], None)) == []

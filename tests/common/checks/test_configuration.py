@@ -191,8 +191,9 @@ def test_rl_starts_from_the_model_after_the_warm_up():
     ("course", "every", "words"),
     [
         (["generall"], 20, "recipe.warmups.heavy.course: 'generall' is no benchmark; did you mean"),
-        (["general"], 100, "save_freq=100, of 100 steps.* are kept for `course` alone"),
-        ([], 20, "save_freq=20, of 100 steps.* are kept for `course` alone"),
+        (["general"], 100, "heavy.course: set the phase's trainer.save_freq to less than its 100"),
+        (["general"], 0, "heavy.course: set the phase's trainer.save_freq to less than its 100"),
+        ([], 20, "heavy: phase heavy has trainer.save_freq=20; .* `course` alone, remove it"),
     ],
 )
 def test_a_course_has_benchmarks_and_models_to_evaluate_on_them(course, every, words):
@@ -202,6 +203,13 @@ def test_a_course_has_benchmarks_and_models_to_evaluate_on_them(course, every, w
     heavy.sft.phases[0]["trainer"]["save_freq"] = every
     made.recipe.warmups["heavy"] = replace(heavy, course=course)
     with pytest.raises(ValueError, match=words):
+        check_warmup(made)
+
+
+def test_the_base_keeps_no_models_on_the_way():
+    made = compose_run(recipe_folder("qwen3_ppo"), "micro", "ppo", 1, [])
+    made.recipe.sft.phases[1]["trainer"]["save_freq"] = 5
+    with pytest.raises(ValueError, match="recipe.sft: phase unlearn has trainer.save_freq=5"):
         check_warmup(made)
 
 

@@ -1,7 +1,7 @@
 """The SFT stage goes on after an interruption at any point, with the same key."""
 
-import copy
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -66,19 +66,30 @@ def test_each_phase_starts_from_the_one_before_and_the_last_is_the_model(inputs,
     assert str(inputs[0].parent) not in (final / STAGE_FILE).read_text()
 
 
-def test_models_on_the_way_are_kept_where_they_are_asked_for(inputs, trainer):
-    run = copy.deepcopy(compose())
-    assert stage.on_the_way(stage.sft(run, *inputs)) == {}
-    phase = run.recipe.sft.phases[-1]
-    phase["trainer"] |= {"save_freq": 12}  # of 30: verl saves the last step too
-    final = stage.sft(run, *inputs)
-    way = stage.on_the_way(final)
-    assert {step: (model / "weights").read_text() for step, model in way.items()} == {
-        12: "unlearn at step 12",
-        24: "unlearn at step 24",
-    }
-    assert (final / "model" / "weights").read_text() == "unlearn"
-    assert not (final / "unlearn").exists()
+def test_models_on_the_way_survive_an_interruption_between_two_of_them(
+    inputs, trainer, monkeypatch
+):
+    run = composed("qwen3_ppo", "micro", "sft_heavy")
+    write_rows(inputs[0] / "taught.parquet", 64)
+    warmup, whole = run.recipe.warmups["heavy"].sft, Path.rename
+    renamed = []
+
+    def rename(path, target):
+        renamed.append(target.name)
+        if len(renamed) == 3:
+            raise KeyboardInterrupt
+        return whole(path, target)
+
+    monkeypatch.setattr(Path, "rename", rename)
+    with pytest.raises(KeyboardInterrupt):
+        stage.fine_tune(run, warmup, *inputs, inputs[1])
+    final = stage.fine_tune(run, warmup, *inputs, inputs[1])
+    assert trainer == ["heavy"]  # it was not trained again
+    way = {step: (m / "weights").read_text() for step, m in stage.on_the_way(final).items()}
+    assert way == {step: f"heavy at step {step}" for step in (20, 40, 60, 80)}
+    assert (final / "model" / "weights").read_text() == "heavy"
+    assert not (final / "heavy").exists()
+    assert stage.on_the_way(stage.sft(compose(), *inputs)) == {}  # the base keeps none
 
 
 @pytest.mark.parametrize("broken", ["copy", "rmtree", "second phase"])
