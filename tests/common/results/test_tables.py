@@ -280,3 +280,12 @@ def test_ungradable_samples_have_a_row_where_there_are_any(recipe: Path, make_re
     assert line(render_markdown(report), "ungradable, test (40 problems)", "gspo")
     without = tables.build_report(recipe, publish(recipe, make_record("gspo")))
     assert all(row.metric != "ungradable" for row in without.rows)
+
+
+def test_a_column_in_short_has_one_unit(recipe: Path, three_seeds: Path) -> None:
+    with (recipe / "paper.csv").open("a") as file:
+        file.write("accuracy,gspo,test,61.5,%,Table 9,printed,\n")
+    page = render_markdown(tables.build_report(recipe, three_seeds))
+    short = page.partition("## In short")[2].partition("## Figures")[0].strip().splitlines()
+    ours = [text.strip("| ").split(" | ")[2] for text in short[4:]]
+    assert len(ours) == 3 and all(" % [" in cell for cell in ours), ours
