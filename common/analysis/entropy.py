@@ -180,7 +180,7 @@ def analyse(selection: Selection) -> Analysis:
         tables.append(Table("before, on the way and after", head, shown))
         values["course"] = course
         notes.append(COURSE_NOTE)
-    return Analysis("entropy", title, tables, NOTES + notes, values, draw(selection, title))
+    return Analysis("entropy", title, tables, NOTES + notes, values, draw(selection, title, course))
 
 
 def on_the_way(selection: Selection) -> list[dict[str, Any]]:
@@ -268,9 +268,11 @@ def _ends(selection: Selection) -> tuple[list[list[str]], dict[str, Any]]:
     return lines, values
 
 
-def draw(selection: Selection, title: str) -> Figure:
-    """Entropy, share of groups solved whole, and score against entropy with the fitted curves."""
-    made, grid = figure(1, 3, title)
+def draw(selection: Selection, title: str, course: list[dict[str, Any]]) -> Figure:
+    """Entropy, share of groups solved whole, and score against entropy with the fitted curves;
+    where fine-tuning was evaluated on the way, that beside the other arms' ends."""
+    benchmarks = list(dict.fromkeys(entry["benchmark"] for entry in course))
+    made, grid = figure(1, 3 + len(benchmarks), title)
     arms = {arm: [_curves(r) for r in runs] for arm, runs in selection.arms.items()}
     for axes, metric, name in (
         (grid[0, 0], ENTROPY, "entropy (nats per token)"),
@@ -288,5 +290,15 @@ def draw(selection: Selection, title: str) -> Figure:
                 axes.plot(line, -found.a * np.exp(line) + found.b, linewidth=1.4, **style(i))
     axes.set_title("training score against entropy, with fits", fontsize=10)
     axes.set_xlabel("entropy (nats per token)", fontsize=9)
-    legend(made, arms)
+    shown = list(dict.fromkeys([*arms, *(entry["arm"] for entry in course)]))
+    for axes, benchmark in zip(grid[0, 3:], benchmarks, strict=True):
+        for i, arm in enumerate(shown):
+            mine = [e for e in course if (e["arm"], e["benchmark"]) == (arm, benchmark)]
+            steps = [entry["step"] for entry in mine]
+            values = [entry["entropy"]["value"] for entry in mine]
+            look = {"marker": "o", "markersize": 3, "linewidth": 1.4}
+            axes.plot([s / max(steps) for s in steps], values, **look, **style(i))
+        axes.set_title(f"entropy of responses, {benchmark}", fontsize=10)
+        axes.set_xlabel("share of the steps", fontsize=9)
+    legend(made, shown)
     return made

@@ -5,6 +5,7 @@ Equal input gives equal bytes (for one version of matplotlib): the default style
 
 from __future__ import annotations
 
+import fnmatch
 import hashlib
 import io
 import textwrap
@@ -26,9 +27,9 @@ from common.results.record import record_id
 matplotlib.use("Agg")
 
 VALIDATION = "val-core/"
-PANELS = (  # (metric or prefix, title, logarithmic)
+PANELS = (  # (metric, or pattern of some, title, logarithmic)
     ("critic/score/mean", "reward", False),
-    (VALIDATION, "validation accuracy", False),
+    (f"{VALIDATION}*/mean@*", "validation accuracy", False),
     ("response_length/mean", "response length (tokens)", False),
     ("actor/entropy", "entropy (nats per token)", False),
     ("actor/pg_clipfrac", "clip fraction", True),
@@ -37,6 +38,8 @@ PANELS = (  # (metric or prefix, title, logarithmic)
     ("actor/token_log_ratio_var", "variance of token log-ratios", True),
     ("actor/sequence_log_ratio_var", "variance of sequence log-ratios", True),
     ("train/loss", "loss of fine-tuning", False),
+    ("course/*/accuracy", "accuracy in fine-tuning", False),
+    ("course/*/entropy", "entropy in fine-tuning (nats per token)", False),
 )
 # Over all sampled responses, in the place of the same over those that go to the update: an arm that
 # leaves out the incorrect ones has no other score.
@@ -138,7 +141,8 @@ _SMALL: dict[str, Any] = {"fontsize": 8, "family": "monospace", "color": "#55555
 
 
 def panels_of(arms: dict[str, list[Curves]]) -> list[tuple[str, str, bool]]:
-    """`PANELS` that some arm logged: each validation has its own, `WHOLE` stands in its place."""
+    """`PANELS` that some arm logged: each metric of a pattern has its own, `WHOLE` stands in its
+    place."""
     logged = {
         name
         for seeds in arms.values()
@@ -146,12 +150,11 @@ def panels_of(arms: dict[str, list[Curves]]) -> list[tuple[str, str, bool]]:
         for name, values in curves["metrics"].items()
         if any(value is not None for value in values)
     }
-    found = sorted(n for n in logged if n.startswith(VALIDATION) and "/mean@" in n)
     panels = []
     for metric, title, logarithmic in PANELS:
         whole = WHOLE.get(metric, metric)
-        keys = found if metric == VALIDATION else [whole if whole in logged else metric]
-        panels += [(key, title, logarithmic) for key in keys if key in logged]
+        keys = [whole] if whole in logged else sorted(fnmatch.filter(logged, metric))
+        panels += [(key, title, logarithmic) for key in keys]
     return panels
 
 

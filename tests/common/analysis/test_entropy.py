@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from common.analysis.entropy import course_of, fit, metrics, on_the_way, pairs, tenths
+from common.analysis.entropy import course_of, draw, fit, metrics, on_the_way, pairs, tenths
 from common.analysis.runs import Run, Selection
 
 
@@ -95,4 +95,6 @@ def test_the_course_of_fine_tuning_stands_beside_the_ends_of_rl():
     ]
     assert (found[3]["entropy"]["value"], found[3]["entropy"]["interval"]) == (0.3, None)
     assert found[2]["accuracy"]["interval"] == (0.5, 0.7)
+    drawn = draw(Selection("qwen3_ppo", "micro", [], None), "title", found).axes[3].lines
+    assert [list(line.get_xdata()) for line in drawn] == [[0, 1], [0, 2 / 3, 1]]
     assert on_the_way(Selection("qwen3_ppo", "micro", [trained], None)) == []

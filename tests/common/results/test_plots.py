@@ -51,6 +51,16 @@ def test_one_panel_per_validation_set(make_record: Make) -> None:
     assert panel(figure, "val-core/aime24/acc/mean@32").get_title().strip() == "validation accuracy"
 
 
+def test_models_on_the_way_of_fine_tuning_have_a_panel_by_benchmark(make_record: Make) -> None:
+    curves = make_record()["curves"]
+    for kind in ("accuracy", "entropy", "response_tokens"):
+        curves["metrics"][f"course/general/{kind}"] = [None, 0.1] * 15
+    figure = plots.draw({"": [curves]}, "title")
+    assert len(figure.axes) == 8
+    assert panel(figure, "course/general/entropy").lines[0].get_marker() == "o"
+    assert "fine-tuning" in panel(figure, "course/general/accuracy").get_title()
+
+
 def test_the_score_of_all_responses_is_drawn_where_it_was_logged(make_record: Make) -> None:
     whole, old = (make_record()["curves"] for _ in range(2))
     whole["metrics"]["group/score"] = [0.5] * 30
