@@ -16,6 +16,7 @@ from common.analysis.bootstrap import over_seeds
 from common.analysis.report import Analysis, Table, figure, interval_text, legend
 from common.analysis.runs import Run, Selection
 from common.results.plots import style
+from common.results.tables import seeds_text
 
 REWARD, DRAWN, KEPT = "group/score", "group/samples", "group/kept"
 UPDATES = ("timing_s/update_actor", "timing_s/update_critic")
@@ -77,12 +78,11 @@ def analyse(selection: Selection) -> Analysis:
 
     Raises: ValueError when none did, or not for long enough.
     """
-    arms = {arm: [columns(run) for run in runs] for arm, runs in selection.arms.items()}
-    arms = {
-        arm: long
-        for arm, curves in arms.items()
-        if (long := [c for c in curves if c and len(c["reward"]) >= 2 * ENDS])
-    }
+    arms: dict[str, dict[int, dict[str, NDArray[np.float64]]]] = {}
+    for run in selection.runs:
+        curve = columns(run)
+        if curve and len(curve["reward"]) >= 2 * ENDS:
+            arms.setdefault(run.variant, {})[run.seed] = curve
     if not arms:
         raise ValueError(
             f"{selection.recipe}: no run at {selection.scale} logged {REWARD}, {DRAWN}, {KEPT} and "
@@ -91,15 +91,21 @@ def analyse(selection: Selection) -> Analysis:
     lines: list[list[str]] = []
     values: dict[str, Any] = {}
     for arm, curves in arms.items():
-        each = [measures(curve) for curve in curves]
+        each = {seed: measures(curve) for seed, curve in curves.items()}
         found = {
-            name: over_seeds([one[name] for one in each], None, shares=False) for name in SHOWN
+            name: over_seeds([one[name] for one in each.values()], None, shares=False)
+            for name in SHOWN
         }
-        lines.append([arm, *map(interval_text, found.values())])
         values[arm] = {name: asdict(estimate) for name, estimate in found.items()}
+        lines.append([arm, seeds_text(list(each)), *map(interval_text, found.values())])
+        if len(each) > 1:  # an arm of one seed is compared with that seed of this one
+            for seed, one in each.items():
+                lines.append([arm, str(seed), *(f"{one[name]:.4g}" for name in SHOWN)])
+            values[arm]["seeds"] = {str(seed): one for seed, one in each.items()}
     title = f"what updates earn in {selection.recipe} at {selection.scale}"
-    table = Table("reward gained", " | ".join(["arm", *SHOWN.values()]), lines)
-    return Analysis("gain", title, [table], NOTES, values, draw(arms, title))
+    table = Table("reward gained", " | ".join(["arm", "seeds", *SHOWN.values()]), lines)
+    drawn = {arm: list(curves.values()) for arm, curves in arms.items()}
+    return Analysis("gain", title, [table], NOTES, values, draw(drawn, title))
 
 
 def draw(arms: dict[str, list[dict[str, NDArray[np.float64]]]], title: str) -> Figure:

@@ -11,7 +11,7 @@ STEPS = 20
 REWARDS = [float(step) for step in range(STEPS)]
 
 
-def run(arm, kept, seconds, critic=None):
+def run(arm, kept, seconds, critic=None, seed=1):
     metrics = {
         "group/score": [None, *REWARDS],  # step 0 is a validation
         "group/samples": [None, *[256] * STEPS],
@@ -21,7 +21,16 @@ def run(arm, kept, seconds, critic=None):
     if critic:
         metrics["timing_s/update_critic"] = [None, *[critic] * STEPS]
     curves = {"steps": list(range(STEPS + 1)), "metrics": metrics}
-    return Run(arm, 1, Path(), "", {"curves": curves})
+    return Run(arm, seed, Path(), "", {"curves": curves})
+
+
+def test_of_several_seeds_each_has_a_line_to_compare_with():
+    runs = [run("ppo", 0.25, 1.0), run("ppo", 0.25, 3.0, seed=2), run("all16", 1.0, 6.0)]
+    found = analyse(Selection("demo", "micro", runs, Path()))
+    lines = [line[:2] + line[3:4] for line in found.tables[0].lines]
+    assert [line[1] for line in lines] == ["2 (1, 2)", "1", "2", "1 (1)"]
+    assert [line[2] for line in lines[1:]] == ["20", "60", "120"]
+    assert found.values["ppo"]["seeds"]["2"]["seconds"] == 60
 
 
 def test_the_same_gain_at_a_quarter_of_the_cost():
