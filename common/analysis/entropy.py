@@ -6,6 +6,7 @@ The fit R = -a exp(H) + b of performance R on policy entropy H is that of Cui et
 
 from __future__ import annotations
 
+import fnmatch
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -18,7 +19,7 @@ from scipy import stats
 from common.analysis.bootstrap import over_seeds
 from common.analysis.report import Analysis, Table, figure, interval_text, legend
 from common.analysis.runs import Run, Selection
-from common.results.plots import VALIDATION, panel, style
+from common.results.plots import VALIDATION, VALIDATIONS, panel, style
 from common.results.record import BASE
 from common.results.rows import Estimate
 from common.results.statistics import (
@@ -114,7 +115,7 @@ def metrics(curves: dict[str, Any]) -> list[str]:
     """The scores that a run logged: one of training, and its validations."""
     logged = curves["metrics"]
     training = [name for name in TRAINING if name in logged][:1]
-    return training + sorted(n for n in logged if n.startswith(VALIDATION) and "/mean@" in n)
+    return training + sorted(fnmatch.filter(logged, VALIDATIONS))
 
 
 def tenths(values: Sequence[float | None]) -> tuple[float, float]:
@@ -167,7 +168,7 @@ def analyse(selection: Selection) -> Analysis:
         ),
         Table("curves", "arm | metric | first tenth | last tenth | last / first", ends),
     ]
-    absent = "Not in the fits, the curves and the figure" if course else "Not here"
+    absent = "Not in the fits and the curves" if course else "Not here"
     notes = [f"{absent}, since `{ENTROPY}` was not logged: {without}."] if without else []
     values: dict[str, Any] = {"fits": fits, "curves": changes}
     if course:

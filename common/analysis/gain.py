@@ -104,16 +104,15 @@ def analyse(selection: Selection) -> Analysis:
             values[arm]["seeds"] = {str(seed): one for seed, one in each.items()}
     title = f"what updates earn in {selection.recipe} at {selection.scale}"
     table = Table("reward gained", " | ".join(["arm", "seeds", *SHOWN.values()]), lines)
-    drawn = {arm: list(curves.values()) for arm, curves in arms.items()}
-    return Analysis("gain", title, [table], NOTES, values, draw(drawn, title))
+    return Analysis("gain", title, [table], NOTES, values, draw(arms, title))
 
 
-def draw(arms: dict[str, list[dict[str, NDArray[np.float64]]]], title: str) -> Figure:
+def draw(arms: dict[str, dict[int, dict[str, NDArray[np.float64]]]], title: str) -> Figure:
     """The reward against what it cost so far."""
     made, grid = figure(1, 3, title)
     for axes, name in zip(grid[0], ("seconds", "drawn", "trained"), strict=True):
         for i, curves in enumerate(arms.values()):
-            for curve in curves:
+            for curve in curves.values():
                 axes.plot(curve[name], curve["reward"], linewidth=1.2, **style(i))
         axes.set_xlabel(SHOWN[name], fontsize=9)
     grid[0, 0].set_title("reward of all responses", fontsize=10)

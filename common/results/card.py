@@ -129,7 +129,7 @@ def _table(record: dict[str, Any]) -> str:
             name = metric_text(row.metric, row.benchmark)
             cells = lines.setdefault(name, ["-", "-", *["-"] * at_scale])
             own = row.variant == record["variant"]
-            cells[own] = estimate_text(row.ours, row.paper.factor if row.paper else 1)
+            cells[own] = estimate_text(row.ours, row.factor)
             if own and at_scale:
                 cells[2] = paper_text(row.paper)
     head = "metric | before RL | this model (95 % CI)" + " | paper" * at_scale

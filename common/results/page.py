@@ -14,11 +14,11 @@ from common.results.tables import (
     SOURCE_HEAD,
     VERDICT_HEAD,
     Report,
-    estimate_text,
     links,
     markdown,
     metric_text,
     origin,
+    ours_text,
     paper_cells,
     paper_text,
     row_cells,
@@ -151,23 +151,17 @@ def in_short(report: Report, scale: str) -> tuple[bool, list[str], list[list[str
         for key in scores[:1]
         if any(_key(r) == key and r.paper and r.paper.value is not None for r in rows)
     ]
-    factors = {  # one unit a column: the paper's, where it has a number of any arm
-        key: max((r.paper.factor for r in rows if r.paper and _key(r) == key), default=1)
-        for key in scores
-    }
+    # one unit a column: the paper's, where it has a number of any arm
+    factors = {key: max(r.factor for r in rows if _key(r) == key) for key in scores}
     head = ["variant", *(f"paper: {metric_text(*key)}" for key in printed), *named, "seeds"]
     lines = []
     for arm in arms:
         mine = {_key(r): r for r in rows if r.variant == arm}
         some = [mine[key] for key in scores if key in mine]
         first = [paper_text(mine[key].paper) if key in mine else "-" for key in printed]
-        ours = [_ours(mine[key], factors[key]) if key in mine else "-" for key in scores]
+        ours = [ours_text(mine[key], factors[key]) if key in mine else "-" for key in scores]
         lines.append([arm, *first, *ours, seeds_text(max((r.seeds for r in some), key=len))])
     return bool(printed), head, lines
-
-
-def _ours(row: Row, factor: int) -> str:
-    return estimate_text(row.ours, factor) if row.ours else row.missing
 
 
 def _key(row: Row) -> tuple[str, str]:

@@ -27,9 +27,10 @@ from common.results.record import record_id
 matplotlib.use("Agg")
 
 VALIDATION = "val-core/"
+VALIDATIONS = f"{VALIDATION}*/mean@*"  # a pattern
 PANELS = (  # (metric, or pattern of some, title, logarithmic)
     ("critic/score/mean", "reward", False),
-    (f"{VALIDATION}*/mean@*", "validation accuracy", False),
+    (VALIDATIONS, "validation accuracy", False),
     ("response_length/mean", "response length (tokens)", False),
     ("actor/entropy", "entropy (nats per token)", False),
     ("actor/pg_clipfrac", "clip fraction", True),

@@ -55,6 +55,11 @@ class Row:
     records: tuple[str, ...]
     problems: int = 0
 
+    @property
+    def factor(self) -> int:
+        """What `ours` is multiplied with where the paper's number is printed beside it."""
+        return self.paper.factor if self.paper else 1
+
 
 def build_rows(
     arms: Sequence[str], paper: Sequence[PaperNumber], records: Sequence[dict[str, Any]], scale: str

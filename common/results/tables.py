@@ -198,7 +198,7 @@ def row_cells(row: Row, show_records: Any) -> list[str]:
         metric_text(row.metric, row.benchmark) + few,
         row.variant,
         paper_text(row.paper),
-        estimate_text(row.ours, row.paper.factor if row.paper else 1) if row.ours else row.missing,
+        ours_text(row, row.factor),
         _difference(row),
         seeds_text(row.seeds),
         row.scale,
@@ -217,6 +217,10 @@ def paper_text(paper: PaperNumber | None) -> str:
         return "not printed"
     value = f"{paper.value:g}{' %' if paper.factor == 100 else ''}"
     return f"{value} ({paper.status})" if paper.status else value
+
+
+def ours_text(row: Row, factor: int) -> str:
+    return estimate_text(row.ours, factor) if row.ours else row.missing
 
 
 def estimate_text(ours: Estimate, factor: int = 1) -> str:
