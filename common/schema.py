@@ -63,7 +63,8 @@ class Benchmark:
 
     `grader`: who counts them, where it is not the reward of training. `chat_template`: a file of
     the recipe that writes the prompts in the place of the model's own template. `temperature`:
-    where it is not the evaluation's.
+    where it is not the evaluation's. `details`: the grader's metrics that the record keeps of each
+    problem, beside the verdicts.
     """
 
     file: str
@@ -71,6 +72,7 @@ class Benchmark:
     grader: str | None = None
     chat_template: str | None = None
     temperature: float | None = None
+    details: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

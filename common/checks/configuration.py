@@ -14,8 +14,9 @@ from common.rewards import group, selection
 from common.rewards.registry import get_grader
 from common.rewards.rule import KEY, Rules
 from common.rewards.selection import Selection
-from common.schema import build
+from common.schema import build, suggest
 from common.stages.loggers import KNOWN
+from common.stages.reward import benchmark_rules
 from common.stages.services import check_services
 from common.stages.train import TRAINERS
 from data import dependencies
@@ -396,6 +397,13 @@ def check_choices(run: RunConfig) -> None:
             raise ValueError(f"recipe.evaluation.benchmarks.{name}.samples: at least 1 is wanted")
         if benchmark.grader:
             get_grader(benchmark.grader)
+        metrics = benchmark_rules(run)[name].metrics
+        for detail in benchmark.details:
+            if detail not in metrics:
+                raise ValueError(
+                    f"recipe.evaluation.benchmarks.{name}.details: {detail!r} is no metric of its "
+                    f"grader; there is {', '.join(metrics) or 'none'}{suggest(detail, metrics)}"
+                )
         if benchmark.chat_template and not (run.folder / benchmark.chat_template).is_file():
             raise ValueError(
                 f"recipe.evaluation.benchmarks.{name}.chat_template: there is no "

@@ -159,8 +159,9 @@ def evaluate_benchmark(
     the same ones. Returns {"problems": {"id": [P], "n": [P], "c": [P], "t": [P]}, "tokens": {...},
     "truncated": share}; `t` counts the tokens of each problem's responses, and `problems` has `u`
     [P], the ungradable responses of each, where there are any, `r` [P], where all have a `rating`
-    in `extra_info`, and `h` [P], minus the summed log-probability of each problem's tokens, where
-    they were drawn from the model's own distribution.
+    in `extra_info`, `h` [P], minus the summed log-probability of each problem's tokens, where they
+    were drawn from the model's own distribution, and `d`, by name [P] sums of the benchmark's
+    `details` over each problem's responses.
     """
     from transformers import AutoTokenizer
 
@@ -182,6 +183,7 @@ def evaluate_benchmark(
     }
     correct, ungradable, tokens = [0] * len(rows), [0] * len(rows), [0] * len(rows)
     surprise = [0.0] * len(rows)
+    details = {key: [0.0] * len(rows) for key in benchmark.get("details", ())}
     truncated = done = 0
     asked = sampling_of(benchmark)
     others = [b for key, b in spec["benchmarks"].items() if key != name]
@@ -209,6 +211,8 @@ def evaluate_benchmark(
             ungradable[i // n] += int(score["ungradable"])
             tokens[i // n] += len(token_ids)
             surprise[i // n] += minus
+            for key, sums in details.items():
+                sums[i // n] += score[key]
             truncated += int(reason == "length")
             done += 1
             line = {"id": ids[i // n], "sample": i % n, "response": text}
@@ -224,6 +228,8 @@ def evaluate_benchmark(
         problems["r"] = [float(rating) for rating in ratings]
     if (work["temperature"], work["top_p"], work["top_k"]) == (1, 1, -1):
         problems["h"] = [round(value, 4) for value in surprise]
+    if details:
+        problems["d"] = details
     return {
         "problems": problems | ({"u": ungradable} if any(ungradable) else {}),
         "tokens": {"prompt": sum(map(len, prompts)), "response": sum(tokens)},

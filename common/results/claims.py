@@ -32,7 +32,7 @@ import yaml
 from common.config import choices
 from common.results import statistics
 from common.results.expression import Expression, Measurement, parse
-from common.results.record import entropies, estimates, response_tokens
+from common.results.record import detail, entropies, estimates, response_tokens
 from common.results.statistics import Interval
 from common.schema import build, suggest
 
@@ -243,6 +243,8 @@ def _units(claim: Claim, measurement: Measurement, record: dict[str, Any]) -> _U
                 raise ValueError(f"{where} logged {len(logged)} values of {name!r}, fewer than {k}")
             logged = logged[:k] if measurement.function == "first" else logged[-k:]
         return _Units(np.array(logged, dtype=float), None)
+    if measurement.function == "detail":
+        name, _, kept = name.rpartition("/")
     problems = record["problems"].get(name)
     if problems is None:
         raise ValueError(f"{where} has no benchmark {name!r}{suggest(name, record['problems'])}")
@@ -259,4 +261,9 @@ def _units(claim: Claim, measurement: Measurement, record: dict[str, Any]) -> _U
         if not problems.get("h"):
             raise ValueError(f"{where} has not summed the log-probabilities of {name!r}")
         return _Units(entropies(problems)[order], ids)
+    if measurement.function == "detail":
+        known = problems.get("d") or {}
+        if kept not in known:
+            raise ValueError(f"{where} has not kept {kept!r} of {name!r}{suggest(kept, known)}")
+        return _Units(detail(problems, kept)[order], ids)
     return _Units(estimates(problems, k)[order], ids)

@@ -11,6 +11,7 @@ Numbers, + - * /, unary minus, parentheses, log10(x) and the measurements
     pass_at(arm, benchmark, k)  mean over problems of the unbiased pass@k
     tokens(arm, benchmark)      mean over problems of a response's tokens
     entropy(arm, benchmark)     mean over problems of the policy's entropy a token, nats
+    detail(arm, 'benchmark/m')  mean over problems of m in a response, a metric of the grader
 
 Arms are bare names or quoted; metrics and benchmarks are quoted.
 """
@@ -40,6 +41,7 @@ _USAGE = {
     "pass_at": "pass_at(arm, benchmark, k)",
     "tokens": "tokens(arm, benchmark)",
     "entropy": "entropy(arm, benchmark)",
+    "detail": "detail(arm, 'benchmark/metric')",
 }
 _LONGEST = 500  # characters; bounds the depth of the tree that is walked
 

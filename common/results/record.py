@@ -45,7 +45,8 @@ class Problems:
     `t`: tokens of all samples of the problem; null in records from before they were counted.
     `r`: the problems' Elo ratings; null where they have none. `h`: minus the log-probability of all
     tokens of the problem's samples, nats; null where they were not drawn at temperature 1 from all
-    tokens, and in records from before it was summed.
+    tokens, and in records from before it was summed. `d`: by metric of the grader, its sum over
+    the problem's samples; null where the benchmark names no `details`.
     """
 
     id: list[str]
@@ -55,6 +56,7 @@ class Problems:
     t: list[int] | None = None
     r: list[float] | None = None
     h: list[float] | None = None
+    d: dict[str, list[float]] | None = None
 
 
 @dataclass(frozen=True)
@@ -169,13 +171,19 @@ def entropies(problems: dict[str, Any]) -> np.ndarray:
     return np.asarray(problems["h"]) / np.maximum(1, problems["t"])
 
 
+def detail(problems: dict[str, Any], name: str) -> np.ndarray:
+    """(P,) mean over each problem's responses of a metric of the grader."""
+    return np.asarray(problems["d"][name], dtype=float) / np.asarray(problems["n"])
+
+
 def compute_metrics(problems: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
     """`<benchmark>/accuracy` and `<benchmark>/pass@k`, k the powers of two up to the least n.
 
     Accuracy is avg@n: the mean over problems of c / n. The interval is over problems. Where some
     samples are ungradable, `<benchmark>/ungradable` is their share, by the same formula. Where
     tokens were counted, `<benchmark>/response_tokens` is their mean (Student's t over problems),
-    and where their log-probabilities were summed, `<benchmark>/entropy` is that of `entropies`.
+    and where their log-probabilities were summed, `<benchmark>/entropy` is that of `entropies`;
+    likewise `<benchmark>/<name>` of each of the grader's metrics that were summed.
     Where problems have ratings, `<benchmark>/elo` is the contestant's (common/evaluation/elo.py).
     """
     metrics = {}
@@ -193,6 +201,7 @@ def compute_metrics(problems: dict[str, dict[str, Any]]) -> dict[str, dict[str, 
             }
         unbounded = {"response_tokens": response_tokens(counts)} if counts.get("t") else {}
         unbounded |= {"entropy": entropies(counts)} if counts.get("h") else {}
+        unbounded |= {name: detail(counts, name) for name in counts.get("d") or ()}
         for label, values_P in unbounded.items():
             mean = float(values_P.mean())
             interval = seed_interval(values_P.tolist()) if len(values_P) > 1 else (mean, mean)
@@ -356,10 +365,11 @@ def _counts(record: Record) -> Iterator[tuple[str, float]]:
 
 
 def _check_counts(where: str, counts: Problems) -> None:
-    given = (counts.n, counts.c, counts.u, counts.t, counts.r, counts.h)
+    details = (counts.d or {}).values()
+    given = (counts.n, counts.c, counts.u, counts.t, counts.r, counts.h, *details)
     lists = [values or [0] * len(counts.id) for values in given]
     if not counts.id or any(len(values) != len(counts.id) for values in lists):
-        raise ValueError(f"{where}: id, n, c, u, t, r and h are lists of one length, at least 1")
+        raise ValueError(f"{where}: id, n, c, u, t, r, h, d: lists of one length, at least 1")
     _, _, u, t, *_ = lists
     if min(t) < 0:
         raise ValueError(f"{where}.t: {min(t)} is negative")

@@ -87,6 +87,11 @@ R3 = f"{ROLLOUT}.enable_rollout_routing_replay"
         ("micro", "reward.num_workers=2", ["reward.num_workers=2", "set 0"]),
         ("node8", "~recipe.models.moe.eos_token", ["recipe.models.moe.eos_token: missing"]),
         ("node8", "recipe.models.moe.chat_template=no.jinja", ["no chat template no.jinja"]),
+        (
+            "micro",
+            "+recipe.evaluation.benchmarks.test.details=[guesses]",
+            ["test.details: 'guesses'", "no metric of its grader"],
+        ),
         ("node8", "recipe.models.moe.eos_token='<|endoftext|>'", ["<|im_end|>", "<|endoftext|>"]),
     ],
 )

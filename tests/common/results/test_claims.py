@@ -191,6 +191,18 @@ def test_final_and_pass_at_values(make_record: Make) -> None:
     assert base.value == pytest.approx(record["metrics"]["test@base/accuracy"]["mean"])
 
 
+def test_a_detail_of_a_benchmark(make_record: Make) -> None:
+    record = make_record("gspo", 1)
+    for benchmark, tries in (("test", 12.0), ("test@base", 4.0)):
+        record["problems"][benchmark]["d"] = {"tries": [tries] * 39 + [2 * tries]}
+    ratio = "detail(gspo, 'test/tries') / detail(gspo, 'test@base/tries')"
+    verdict = judge(claim(ratio, 1, None), [record], "micro")
+    assert verdict.value == pytest.approx(3.0) and verdict.over == "problems"
+    for name, says in (("test/trys", "not kept 'trys'"), ("tset/tries", "no benchmark 'tset'")):
+        with pytest.raises(ValueError, match=f"claim c: gspo seed 1 .*{says}"):
+            judge(claim(f"detail(gspo, '{name}')", 1, None), [record], "micro")
+
+
 def test_not_run_without_a_record_of_every_arm(pairs: list) -> None:
     gspo = [r for r in pairs if r["variant"] == "gspo"]
     for records, scale in ((gspo, "micro"), ([], "micro"), (pairs, "node8")):

@@ -37,6 +37,12 @@ def test_tokens_are_the_mean_over_problems_of_a_response() -> None:
     assert "test/response_tokens" not in records.compute_metrics({"test": counts | {"t": None}})
 
 
+def test_details_are_the_mean_over_problems_of_a_response() -> None:
+    counts = {"id": ["a", "b"], "n": [2, 4], "c": [1, 0], "d": {"tries": [2, 12]}}
+    found = records.compute_metrics({"test": counts})["test/tries"]
+    assert (found["mean"], found["n"]) == (2.0, 2) and found["ci95"][0] < 1
+
+
 def test_a_summary_of_health_agrees_with_its_warnings(make_record: Make) -> None:
     fine = {"state": "healthy", "logged": 30, "warnings": []}
     records.validate(make_record(health={"entropy": fine}))
@@ -123,6 +129,8 @@ def set_at(record: dict[str, Any], path: str, value: Any) -> None:
         ("problems|test|id|0", "p1", "occurs twice"),
         ("problems|test|n", [8], "one length"),
         ("problems|test|u", [0], "one length"),
+        ("problems|test|d", {"tries": [0.0]}, "one length"),
+        ("problems|test|d", {"tries": [0.0] * 40}, "test/tries: missing"),
         ("problems|test|u", [8] * 40, "0 <= c + u <= n"),
         ("problems|test", {"id": [], "n": [], "c": []}, "at least 1"),
         ("curves|steps|1", 1, "steps increase"),
