@@ -161,7 +161,7 @@ def evaluate_benchmark(
     [P], the ungradable responses of each, where there are any, `r` [P], where all have a `rating`
     in `extra_info`, `h` [P], minus the summed log-probability of each problem's tokens, where they
     were drawn from the model's own distribution, and `d`, by name [P] sums of the benchmark's
-    `details` over each problem's responses.
+    `details` over each problem's responses, where one without that metric counts nothing.
     """
     from transformers import AutoTokenizer
 
@@ -212,7 +212,7 @@ def evaluate_benchmark(
             tokens[i // n] += len(token_ids)
             surprise[i // n] += minus
             for key, sums in details.items():
-                sums[i // n] += score[key]
+                sums[i // n] += score[key] if score[key] == score[key] else 0.0
             truncated += int(reason == "length")
             done += 1
             line = {"id": ids[i // n], "sample": i % n, "response": text}

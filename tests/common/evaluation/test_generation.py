@@ -112,13 +112,13 @@ def test_details_of_a_grader_are_summed_by_problem(spec, tmp_path, monkeypatch):
     def length(row):
         return Verdict(Outcome.WRONG, 0.0, None, {"length": float(len(row["response"]))})
 
-    grader = Grader("arithmetic_chain", "1", length, metrics=("length",))
+    grader = Grader("arithmetic_chain", "1", length, metrics=("length", "none"))
     monkeypatch.setattr(arithmetic_chain, "GRADERS", (grader,))
-    spec["benchmarks"]["test"]["details"] = ["length"]
+    spec["benchmarks"]["test"]["details"] = ["length", "none"]
     problems = generation.evaluate_benchmark(spec, "test", tmp_path / "test.jsonl")["problems"]
     found = responses(tmp_path / "test.jsonl")
     lengths = [sum(len(found[i, s]["response"]) for s in range(3)) for i in problems["id"]]
-    assert problems["d"] == {"length": lengths} and len(set(lengths)) > 1
+    assert problems["d"] == {"length": lengths, "none": [0.0] * 6} and len(set(lengths)) > 1
 
 
 def test_counts_name_no_ungradable_response_where_there_is_none(spec, tmp_path):
