@@ -11,8 +11,6 @@ from common.estimate.dimensions import dimensions, model_config
 from common.estimate.memory import ulysses
 from common.evaluation.generation import ENGINES
 from common.rewards import group, selection
-from common.rewards.registry import get_grader
-from common.rewards.rule import KEY, Rules
 from common.rewards.selection import Selection
 from common.schema import build, suggest
 from common.stages.loggers import KNOWN
@@ -391,13 +389,11 @@ def check_choices(run: RunConfig) -> None:
     if not (ROOT / "data" / f"{recipe.data.builder}.py").is_file():
         raise ValueError(f"recipe.data.builder: there is no data/{recipe.data.builder}.py")
     dependencies.inputs(recipe.data.builder, recipe.data.options)
-    Rules.of(run.get(KEY))
+    rules = benchmark_rules(run)
     for name, benchmark in recipe.evaluation.benchmarks.items():
         if benchmark.samples < 1:
             raise ValueError(f"recipe.evaluation.benchmarks.{name}.samples: at least 1 is wanted")
-        if benchmark.grader:
-            get_grader(benchmark.grader)
-        metrics = benchmark_rules(run)[name].metrics
+        metrics = rules[name].metrics
         for detail in benchmark.details:
             if detail not in metrics:
                 raise ValueError(

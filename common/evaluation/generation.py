@@ -211,14 +211,14 @@ def evaluate_benchmark(
             ungradable[i // n] += int(score["ungradable"])
             tokens[i // n] += len(token_ids)
             surprise[i // n] += minus
-            for key, sums in details.items():
-                sums[i // n] += score[key] if score[key] == score[key] else 0.0
             truncated += int(reason == "length")
             done += 1
             line = {"id": ids[i // n], "sample": i % n, "response": text}
             line |= {"reward": score.pop("score"), "accuracy": score.pop("acc")}
             own = {k: v for k, v in score.items() if v == v}  # not the metrics of other sources
             file.write(json.dumps(line | own) + "\n")
+            for key, sums in details.items():
+                sums[i // n] += own.get(key, 0.0)
             if done % 500 == 0 or done == len(prompts):
                 mark = {"step": done, "data": {"accuracy": sum(correct) / done}}
                 marks.write(json.dumps(mark) + "\n")

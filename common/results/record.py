@@ -365,9 +365,9 @@ def _counts(record: Record) -> Iterator[tuple[str, float]]:
 
 
 def _check_counts(where: str, counts: Problems) -> None:
-    details = (counts.d or {}).values()
-    given = (counts.n, counts.c, counts.u, counts.t, counts.r, counts.h, *details)
+    given = (counts.n, counts.c, counts.u, counts.t, counts.r, counts.h)
     lists = [values or [0] * len(counts.id) for values in given]
+    lists += (counts.d or {}).values()
     if not counts.id or any(len(values) != len(counts.id) for values in lists):
         raise ValueError(f"{where}: id, n, c, u, t, r, h, d: lists of one length, at least 1")
     _, _, u, t, *_ = lists

@@ -130,6 +130,7 @@ def set_at(record: dict[str, Any], path: str, value: Any) -> None:
         ("problems|test|n", [8], "one length"),
         ("problems|test|u", [0], "one length"),
         ("problems|test|d", {"tries": [0.0]}, "one length"),
+        ("problems|test|d", {"tries": []}, "one length"),
         ("problems|test|d", {"tries": [0.0] * 40}, "test/tries: missing"),
         ("problems|test|u", [8] * 40, "0 <= c + u <= n"),
         ("problems|test", {"id": [], "n": [], "c": []}, "at least 1"),
