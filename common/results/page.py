@@ -124,7 +124,26 @@ def _claims(report: Report) -> str:
         names = [f"`{v.claim.id}`" for v in report.verdicts if v.scale == scale and v not in shown]
         listed = ", ".join(names) if scale in scales else f"all {len(names)} claims"
         parts.append(f"- {NOT_RUN} at {scale}: {listed}; in full: {source}\n")
-    return "".join(parts)
+    return "".join(parts + _machines(report))
+
+
+def _machines(report: Report) -> list[str]:
+    """Which seeds were run on several kinds of machine: a base made on each is not the same."""
+    runs: dict[str, dict[str, list[str]]] = {}
+    for source in report.sources:
+        scale, _, name = source.path.removesuffix(".json").partition("/")
+        arm, _, seed = name.rpartition("-seed")
+        kinds = runs.setdefault(f"seed {seed} at {scale}", {})
+        kinds.setdefault(source.hardware, []).append(f"`{arm}`")
+    lines = []
+    for run, kinds in runs.items():
+        if len(kinds) > 1:
+            listed = "; ".join(f"{', '.join(arms)} on {kind}" for kind, arms in kinds.items())
+            lines.append(
+                f"- {run} has {listed}: the same seed trains another base on another machine, so a "
+                "difference between arms of both contains that of their bases\n"
+            )
+    return lines
 
 
 def _in_short(report: Report) -> str:

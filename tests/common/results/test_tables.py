@@ -213,6 +213,20 @@ def test_local_changes_are_said(recipe: Path, make_record: Make) -> None:
     assert "code at commit bbbbbbbbbb + local changes" in page
 
 
+def test_a_seed_of_two_kinds_of_machine_is_said(recipe: Path, make_record: Make) -> None:
+    made = [make_record(arm, seed) for seed in (1, 2) for arm in ("grpo", "gspo")]
+    assert "another machine" not in render_markdown(
+        tables.build_report(recipe, publish(recipe, *made))
+    )
+    made[1]["provenance"]["hardware"]["cpu"] = "slow CPU"
+    page = render_markdown(tables.build_report(recipe, publish(recipe, *made)))
+    (line,) = [line for line in page.splitlines() if "another machine" in line]
+    assert (
+        line.startswith("- seed 1 at micro has `grpo` on ")
+        and "`gspo` on 2 cores of slow CPU" in line
+    )
+
+
 def test_terminal_shows_what_ran(recipe: Path, three_seeds: Path) -> None:
     report = tables.build_report(recipe, three_seeds)
 
