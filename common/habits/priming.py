@@ -23,6 +23,7 @@ from data.micro_task import draw_distinct
 
 MAX_TOKENS, TEMPERATURE = 1024, 0.5
 SEED, EXTRA = 42, 0.05
+MOST = 20  # puzzles asked for each solution wanted, at most: what a set may cost
 COUNTS, LARGEST, TARGETS = (3, 4), 99, (10, 25)
 ASKED = {  # set: prompt template
     "all_strategies": "priming_all_strategies",
@@ -61,7 +62,9 @@ def response_of(text: str) -> str | None:
 def prime(chat: Chat, name: str, wanted: int) -> list[Row]:
     """Rows of a set: numbers, target, response, and whether its answer is right.
 
-    `incorrect` keeps wrong answers alone, and asks on until it has enough.
+    `incorrect` keeps wrong answers alone. What is missing is asked for again, by the share that
+    was of use until then, up to `MOST` puzzles for each row wanted; nothing after a first round
+    without any.
     Raises: ValueError for an unknown set, or a model that gives too little; ChatError.
     """
     if name not in ASKED:
@@ -69,8 +72,10 @@ def prime(chat: Chat, name: str, wanted: int) -> list[Row]:
     template = prompts.load(ASKED[name])
     rows: list[Row] = []
     drawn = 0
-    for _ in range(10):
-        more = math.ceil((wanted - len(rows)) * (1 + EXTRA))
+    while len(rows) < wanted and drawn < MOST * wanted:
+        of_use = max(len(rows) / drawn, 1 / MOST) if drawn else 1.0
+        more = math.ceil((wanted - len(rows)) / of_use * (1 + EXTRA))
+        more = min(more, MOST * wanted - drawn)
         fresh = puzzles(drawn + more)[drawn:]
         drawn += more
         answers = chat.answers([template.render(p.gold) for p in fresh])
@@ -83,8 +88,10 @@ def prime(chat: Chat, name: str, wanted: int) -> list[Row]:
                 continue
             rows.append(puzzle.gold | {"response": response, "right": right is Outcome.CORRECT})
         say(f"{name}: {min(len(rows), wanted)} of {wanted} solutions after {drawn} puzzles")
-        if len(rows) >= wanted:
-            return rows[:wanted]
+        if not rows:
+            break
+    if len(rows) >= wanted:
+        return rows[:wanted]
     raise ValueError(
         f"{name}: {len(rows)} of {wanted} solutions after {drawn} puzzles; the model writes no "
         "<think> and <answer>, or none that the set can use"

@@ -49,6 +49,32 @@ def test_a_set_is_written_derived_and_checked(endpoint):
     assert checks.faults("dots", [r["response"] for r in rows], rows)
 
 
+@pytest.mark.parametrize("right_of_ten", [9, 5])
+def test_wrong_answers_are_asked_for_until_there_are_enough(endpoint, right_of_ten):
+    """A good model is seldom wrong: the share that is decides how many are asked for."""
+    asked = iter(range(10_000))
+
+    def answer(messages):
+        text = messages[-1]["content"]
+        numbers = [int(n) for n in re.search(r"\[([\d, ]+)\]", text)[1].split(",")]
+        right = next(asked) % 10 < right_of_ten
+        target = int(re.search(r"result is (\d+)", text)[1])
+        return f"<think>so</think> <answer>{solve(numbers, target) if right else 0}</answer>"
+
+    endpoint.answer = answer
+    with endpoint.chat(concurrency=1) as chat:
+        rows = priming.prime(chat, "incorrect", 20)
+    assert len(rows) == 20 and not any(row["right"] for row in rows)
+    assert len(endpoint.bodies) < 2 * 20 * 10 / (10 - right_of_ten)
+
+
+def test_a_model_that_gives_nothing_is_asked_once(endpoint):
+    endpoint.answer = lambda messages: "no tags"
+    with endpoint.chat() as chat, pytest.raises(ValueError, match="0 of 20 solutions after 21"):
+        priming.prime(chat, "all_strategies", 20)
+    assert len(endpoint.bodies) == 21
+
+
 def test_puzzles_are_drawn_alike_and_go_on():
     assert priming.puzzles(20)[:10] == priming.puzzles(10)
     assert {len(p.numbers) for p in priming.puzzles(20)} == {3, 4}
