@@ -21,8 +21,10 @@ from data.parquet import write_parquet
 
 
 def files(*, priming: str | None, made_in: str, **_: Any) -> list[Path]:
-    """The file of the set `priming`; none without one."""
-    return [ROOT / made_in / f"{priming}.jsonl"] if priming else []
+    """The file of the set `priming`; for texts of one style, those of the other too; none without
+    a set."""
+    others = [style for style in STYLES if priming in STYLES and style != priming]
+    return [ROOT / made_in / f"{name}.jsonl" for name in (priming, *others) if name]
 
 
 def build(
@@ -40,25 +42,26 @@ def build(
     """Write train, validation and `tests` as `from_sources` does, and `<priming>.parquet`.
 
     `priming`: a set of `common/habits/checks.py` (rows with numbers, target and response), or
-    `curated` or `minimized` (rows with a text); null for none. `made_in`: where its file lies, from
-    the repository. `rows`: how many of it are taught. The same for every seed.
+    `curated` or `minimized` (rows with an id and a text, of which those are taught that both styles
+    have: the same problems); null for none. `made_in`: where its file lies, from the repository.
+    `rows`: how many of it are taught. The same for every seed.
     Raises: ValueError for a file that is not there, or a set without the habits that it claims.
     """
-    contents = [
-        (path, _read(path, str(priming))) for path in files(priming=priming, made_in=made_in)
-    ]
+    paths = files(priming=priming, made_in=made_in)
+    contents = [_read(path, str(priming)) for path in paths]
     from_sources.build(
         folder, seed, template=template, train=train, validation=validation, tests=tests
     )
-    for path, content in contents:
-        content = content[:rows]
+    if contents:
+        content = contents[0]
         if priming in STYLES:
+            content = _in_both(content, contents[1])[:rows]
             turns = [[{"role": "assistant", "content": row["text"]}] for row in content]
         else:
             parts = [part for test in (validation, *tests.values()) for part in test]
-            content = _without_tests(content, parts)
+            content = _without_tests(content[:rows], parts)
             solutions = [row["response"] for row in content]
-            check_set(str(priming), solutions, content, str(path), exact=False)
+            check_set(str(priming), solutions, content, str(paths[0]), exact=False)
             wording = prompts.load(template)
             turns = [
                 [*wording.render(row), {"role": "assistant", "content": row["response"]}]
@@ -75,8 +78,19 @@ def _read(path: Path, priming: str) -> list[dict[str, Any]]:
         raise ValueError(
             f"{path.relative_to(ROOT)}: not made yet; see `python -m common habits --help`"
         )
-    columns = {"text"} if priming in STYLES else {"numbers", "target", "response"}
+    columns = {"id", "text"} if priming in STYLES else {"numbers", "target", "response"}
     return list(read_rows(path, columns))
+
+
+def _in_both(rows: list[dict[str, Any]], others: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows whose text the other style has, too. Raises: ValueError where none is."""
+    ids = {row["id"] for row in others}
+    kept = [row for row in rows if row["id"] in ids]
+    if not kept:
+        raise ValueError("no text is in both curated.jsonl and minimized.jsonl: rewrite one corpus")
+    if len(kept) < len(rows):
+        say(f"data: {len(rows) - len(kept)} texts left out: the other style lacks them")
+    return kept
 
 
 def _without_tests(

@@ -53,9 +53,17 @@ def test_a_set_is_taught_behind_the_prompt_of_rl(place):
 
 
 def test_a_text_is_taught_whole(place):
-    write(place, "curated", [{"text": "User: Q? <think> so </think>"}])
-    [row] = build(place, "curated")
-    assert [m["role"] for m in row["messages"]] == ["assistant"]
+    write(place, "curated", [{"id": i, "text": f"User: Q{i}? <think> so </think>"} for i in "abc"])
+    with pytest.raises(ValueError, match="minimized.jsonl: not made yet"):
+        build(place, "curated")
+    write(place, "minimized", [{"id": i, "text": f"User: Q{i}? <think> </think>"} for i in "cbd"])
+    for style in ("curated", "minimized"):  # the same problems
+        turns = [row["messages"] for row in build(place, style)]
+        assert {turn[0]["content"].split("?")[0] for turn in turns} == {"User: Qb", "User: Qc"}
+        assert {len(turn) for turn in turns} == {1} and turns[0][0]["role"] == "assistant"
+    write(place, "minimized", [{"id": "d", "text": "User: Qd? <think> </think>"}])
+    with pytest.raises(ValueError, match="rewrite one corpus"):
+        build(place, "curated")
 
 
 def test_what_is_refused(place):

@@ -29,11 +29,12 @@ def arm(variant="zero", scale="node8"):
 
 # --- the arms ---------------------------------------------------------------------------------
 
-# At micro rates are swept for each arm, and the policy of every arm has as many updates.
+# At micro rates are swept for each arm; at both scales the policy of every arm has as many updates.
 OWN = {
     ("micro", "warmup_self"): {f"{ACTOR}.optim.lr": 1e-4},
     ("micro", "warmup_easy"): {f"{ACTOR}.optim.lr": 1e-4},
     ("micro", "critic_warmup"): {STEPS_KEY: 25},
+    ("node8", "critic_warmup"): {STEPS_KEY: 165},
 }
 
 
