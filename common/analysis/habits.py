@@ -21,7 +21,7 @@ from common.analysis.entropy import tenths
 from common.analysis.report import Analysis, Table, figure, interval_text
 from common.analysis.runs import Selection
 from common.habits import HABITS
-from common.results.plots import style
+from common.results.plots import COLOURS, style
 from common.results.statistics import UNBOUNDED
 
 FILE = "published_curves.csv"
@@ -31,6 +31,7 @@ METRICS = {  # column of the published file: ours
     "length": "response_length/mean",
 }
 SETTING = "node8"  # the published curves that a scale without its own is drawn with
+DASHES = (("-", "--"), ("-.", ":"))  # ours and published; then for arms that repeat a colour
 NOTES = [
     "Counts are means over the responses of a training step, by rules. The paper's are by a "
     "language model, of responses to validation problems: compare directions, not heights.",
@@ -120,18 +121,24 @@ def _logged(record: dict[str, Any] | None, name: str) -> list[float]:
 
 
 def draw(selection: Selection, theirs: dict[str, Published], title: str) -> Figure:
-    """A panel for each metric: our arms over the share of the run, published ones dashed behind."""
+    """A panel for each metric: our arms over the share of the run, published ones dashed behind;
+    arms that repeat a colour have other dashes than those before them."""
+    looks = {
+        arm: (style(i)["color"], *DASHES[i // len(COLOURS) % len(DASHES)])
+        for i, arm in enumerate(selection.arms)
+    }
     made, grid = figure(2, 3, title)
     for axes, (metric, name) in zip(grid.ravel(), METRICS.items(), strict=True):
-        for i, (arm, runs) in enumerate(selection.arms.items()):
-            colour = style(i)["color"]
+        for arm, runs in selection.arms.items():
+            colour, our_dash, their_dash = looks[arm]
             curves = [c for run in runs if (c := _logged(run.record, name))]
             if curves:
                 mean_T = np.mean([c[: min(map(len, curves))] for c in curves], axis=0)
-                axes.plot(np.linspace(0, 1, mean_T.size), mean_T, linewidth=1.4, color=colour)
+                share_T = np.linspace(0, 1, mean_T.size)
+                axes.plot(share_T, mean_T, our_dash, linewidth=1.4, color=colour)
             if arm in theirs:
                 steps = np.array(theirs[arm].steps)
-                behind = {"linestyle": "--", "linewidth": 0.9, "alpha": 0.55, "zorder": 1}
+                behind = {"linestyle": their_dash, "linewidth": 0.9, "alpha": 0.55, "zorder": 1}
                 # a length in a large model's tokens would hide ours: only what is comparable
                 if metric != "length" or selection.scale.startswith(SETTING):
                     axes.plot(
@@ -142,8 +149,8 @@ def draw(selection: Selection, theirs: dict[str, Published], title: str) -> Figu
                     )
         axes.set_title(f"{metric} ({name})", fontsize=10)
         axes.set_xlabel("share of the run", fontsize=9)
-    colours = [Line2D([], [], color=style(i)["color"]) for i in range(len(selection.arms))]
-    kinds = [Line2D([], [], color="#555555", linestyle=s) for s in ("-", "--")]
+    colours = [Line2D([], [], color=colour, linestyle=dash) for colour, dash, _ in looks.values()]
+    kinds = [Line2D([], [], color="#555555", linestyle=s) for s in DASHES[0]]
     names = [*selection.arms, "ours", "published"]
     made.legend(colours + kinds, names, loc="outside lower center", ncols=5, frameon=False)
     return made
