@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -31,13 +31,15 @@ METRICS = {  # column of the published file: ours
     "length": "response_length/mean",
 }
 SETTING = "node8"  # the published curves that a scale without its own is drawn with
-DASHES = (("-", "--"), ("-.", ":"))  # ours and published; then for arms that repeat a colour
+Dash = Literal["-", "--", "-.", ":"]
+# ours and published; then for arms that repeat a colour
+DASHES: tuple[tuple[Dash, Dash], ...] = (("-", "--"), ("-.", ":"))
 NOTES = [
     "Counts are means over the responses of a training step, by rules. The paper's are by a "
     "language model, of responses to validation problems: compare directions, not heights.",
     "first and last tenth: means over those logged steps; the interval is over seeds.",
     "In the figure steps are shares of the run, since ours and the paper's differ in number; "
-    "dashed lines are published. Lengths are in tokens of the respective model.",
+    "dashed and dotted pale lines are published. Lengths are in tokens of the respective model.",
 ]
 
 
