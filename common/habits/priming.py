@@ -63,15 +63,15 @@ def prime(chat: Chat, name: str, wanted: int) -> list[Row]:
     """Rows of a set: numbers, target, response, and whether its answer is right.
 
     `incorrect` keeps wrong answers alone. What is missing is asked for again, by the share that
-    was of use until then, up to `MOST` puzzles for each row wanted; nothing after a first round
-    without any.
+    was of use until then, up to `MOST` puzzles for each row wanted; nothing more of a model whose
+    answers cannot be read.
     Raises: ValueError for an unknown set, or a model that gives too little; ChatError.
     """
     if name not in ASKED:
         raise ValueError(f"no model writes a set {name!r}; there is {', '.join(ASKED)}")
     template = prompts.load(ASKED[name])
     rows: list[Row] = []
-    drawn = 0
+    drawn = read = 0
     while len(rows) < wanted and drawn < MOST * wanted:
         of_use = max(len(rows) / drawn, 1 / MOST) if drawn else 1.0
         more = math.ceil((wanted - len(rows)) / of_use * (1 + EXTRA))
@@ -83,12 +83,13 @@ def prime(chat: Chat, name: str, wanted: int) -> list[Row]:
             response = response_of(answer.text)
             if response is None:
                 continue
+            read += 1
             right = grade_published({"response": response, "gold": puzzle.gold}).outcome
             if name == "incorrect" and right is Outcome.CORRECT:
                 continue
             rows.append(puzzle.gold | {"response": response, "right": right is Outcome.CORRECT})
         say(f"{name}: {min(len(rows), wanted)} of {wanted} solutions after {drawn} puzzles")
-        if not rows:
+        if not read:
             break
     if len(rows) >= wanted:
         return rows[:wanted]

@@ -128,7 +128,7 @@ def _claims(report: Report) -> str:
 
 
 def _machines(report: Report) -> list[str]:
-    """Which seeds were run on several kinds of machine: a base made on each is not the same."""
+    """Which seeds were run on several kinds of machine: a seed repeats on one of them only."""
     runs: dict[str, dict[str, list[str]]] = {}
     for source in report.sources:
         scale, _, name = source.path.removesuffix(".json").partition("/")
@@ -140,8 +140,8 @@ def _machines(report: Report) -> list[str]:
         if len(kinds) > 1:
             listed = "; ".join(f"{', '.join(arms)} on {kind}" for kind, arms in kinds.items())
             lines.append(
-                f"- {run} has {listed}: the same seed trains another base on another machine, so a "
-                "difference between arms of both contains that of their bases\n"
+                f"- {run} has {listed}: a seed gives other numbers (and another base, where "
+                "one is trained) on another machine, and a difference between arms contains that\n"
             )
     return lines
 
