@@ -72,7 +72,12 @@ def prime(chat: Chat, name: str, wanted: int) -> list[Row]:
     template = prompts.load(ASKED[name])
     rows: list[Row] = []
     drawn = read = 0
-    while len(rows) < wanted and drawn < MOST * wanted:
+    while len(rows) < wanted:
+        if drawn == MOST * wanted or (drawn and not read):
+            raise ValueError(
+                f"{name}: {len(rows)} of {wanted} solutions after {drawn} puzzles; the model "
+                "writes no <think> and <answer>, or none that the set can use"
+            )
         of_use = max(len(rows) / drawn, 1 / MOST) if drawn else 1.0
         more = math.ceil((wanted - len(rows)) / of_use * (1 + EXTRA))
         more = min(more, MOST * wanted - drawn)
@@ -89,14 +94,7 @@ def prime(chat: Chat, name: str, wanted: int) -> list[Row]:
                 continue
             rows.append(puzzle.gold | {"response": response, "right": right is Outcome.CORRECT})
         say(f"{name}: {min(len(rows), wanted)} of {wanted} solutions after {drawn} puzzles")
-        if not read:
-            break
-    if len(rows) >= wanted:
-        return rows[:wanted]
-    raise ValueError(
-        f"{name}: {len(rows)} of {wanted} solutions after {drawn} puzzles; the model writes no "
-        "<think> and <answer>, or none that the set can use"
-    )
+    return rows[:wanted]
 
 
 def derive(name: str, rows: Iterable[Row], tokens: Callable[[str], int]) -> list[Row]:

@@ -11,11 +11,16 @@ from common.results.statistics import mean_interval
 from data.countdown import solve
 
 
-def writer(messages):
-    """Solves the puzzle of a priming prompt; every fourth one without an answer."""
+def puzzle_of(messages):
+    """Numbers and target of a priming prompt."""
     text = messages[-1]["content"]
     numbers = [int(n) for n in re.search(r"\[([\d, ]+)\]", text)[1].split(",")]
-    target = int(re.search(r"result is (\d+)", text)[1])
+    return numbers, int(re.search(r"result is (\d+)", text)[1])
+
+
+def writer(messages):
+    """Solves the puzzle of a priming prompt; every fourth one without an answer."""
+    numbers, target = puzzle_of(messages)
     answer = solve(numbers, target) if target % 2 else f"{numbers[0]} + {numbers[1]}"
     thought = f"First I want to make 3. Working backward, {target} - 3 = {target - 3}. "
     thought += f"{numbers[0]} + {numbers[1]} = 1, too low. {numbers[0]} * {numbers[1]} = 2."
@@ -55,11 +60,9 @@ def test_wrong_answers_are_asked_for_until_there_are_enough(endpoint, right_of_t
     asked = iter(range(10_000))
 
     def answer(messages):
-        text = messages[-1]["content"]
-        numbers = [int(n) for n in re.search(r"\[([\d, ]+)\]", text)[1].split(",")]
         right = next(asked) % 10 < right_of_ten
-        target = int(re.search(r"result is (\d+)", text)[1])
-        return f"<think>so</think> <answer>{solve(numbers, target) if right else 0}</answer>"
+        said = solve(*puzzle_of(messages)) if right else 0
+        return f"<think>so</think> <answer>{said}</answer>"
 
     endpoint.answer = answer
     with endpoint.chat(concurrency=1) as chat:
